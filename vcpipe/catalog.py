@@ -1,0 +1,59 @@
+"""What exists: the kinds of corpus and feature, and the systems. A new one is its own file and one row here.
+
+Rows are module names, resolved when asked for, so that reading a config imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from types import ModuleType
+
+from vcpipe.errors import InputError
+
+CORPORA = {
+    "demo": "vcpipe.corpora.demo",
+    "folder": "vcpipe.corpora.folder",
+    "librispeech": "vcpipe.corpora.librispeech",
+}
+
+FEATURES = {
+    "mel": "vcpipe.features.mel",
+    "tiny_random": "vcpipe.features.tiny_random",
+    "wavlm": "vcpipe.features.wavlm",
+    "whisper_tiny_en": "vcpipe.features.whisper_tiny_en",
+}
+
+
+def corpus(kind: str, where: str) -> ModuleType:
+    """The module of a kind of corpus; `where` is the config key to name in an error."""
+    return _resolve(CORPORA, kind, where, "corpus")
+
+
+def feature(kind: str, where: str) -> ModuleType:
+    """The module of a kind of feature; `where` is the config key to name in an error."""
+    return _resolve(FEATURES, kind, where, "feature")
+
+
+def system_names() -> list[str]:
+    """The systems: one folder of `vcpipe/systems` each, whose name is also its config key and `.smk` file."""
+    package = importlib.import_module("vcpipe.systems")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.ispkg)
+
+
+def system_config(name: str) -> ModuleType:
+    """The torch-free `config` module of a system: its `Settings` and the slices of its stages."""
+    return importlib.import_module(f"vcpipe.systems.{name}.config")
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """`; did you mean 'x'?` where a known name is close, else a list of what is known."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(sorted(known))}"
+
+
+def _resolve(table: dict[str, str], kind: str, where: str, noun: str) -> ModuleType:
+    if kind not in table:
+        raise InputError(f"{where}: no kind of {noun} is called '{kind}'; {nearest(kind, list(table))}")
+    return importlib.import_module(table[kind])

@@ -1,0 +1,29 @@
+"""What corpora share: walking a tree of recordings, and the small text beside one. Standard library only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from vcpipe.errors import InputError
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+
+
+def audio_files(root: Path) -> Iterator[Path]:
+    """Recordings below a folder in sorted order; hidden files and folders, and other files, are passed over."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; set `root` of the corpus in config.yaml to where its recordings lie")
+    for folder, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def read_text(path: Path) -> str:
+    """A transcript as one line; empty where there is none."""
+    if not path.is_file():
+        return ""
+    return " ".join(path.read_text(encoding="utf-8", errors="replace").split())

@@ -1,0 +1,143 @@
+"""Who said what, where: the table that every stage reads, and the stable assignment of speakers to shards."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import TypeVar
+
+from vcpipe.errors import InputError
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One good recording of a corpus.
+
+    `path` is relative to the corpus root, `n_samples` and `sample_rate` describe the prepared audio (mono, at the
+    configured rate). `group` is the recording session where the corpus knows one (LibriSpeech: the chapter).
+    """
+
+    utt_id: str
+    speaker: str
+    path: str
+    n_samples: int
+    sample_rate: int
+    text: str = ""
+    language: str = ""
+    group: str = ""
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A recording that a corpus lists, before anybody has looked inside.
+
+    `stamp` is the size and the time of change of the file, so that a list differs when a recording does.
+    """
+
+    utt_id: str
+    speaker: str
+    path: str
+    text: str = ""
+    language: str = ""
+    group: str = ""
+    split: str = ""
+    stamp: str = ""
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A recording that cannot be used. `reason` is one of the codes of `vcpipe.audio.REASONS`."""
+
+    utt_id: str
+    path: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """To which part of a corpus an utterance belongs: train, valid or test."""
+
+    utt_id: str
+    split: str
+
+
+Row = TypeVar("Row", Utterance, Candidate, Reject, Split)
+
+
+def speaker_shard(speaker: str, n_shards: int) -> int:
+    """The shard of a speaker: a stable hash, so that a new speaker changes one shard and moves nobody else."""
+    return int.from_bytes(hashlib.blake2b(speaker.encode(), digest_size=8).digest(), "big") % n_shards
+
+
+def shard_names(n_shards: int) -> list[str]:
+    """The file stems of a corpus's shards: `['000', '001', ...]`."""
+    return [f"{i:03d}" for i in range(n_shards)]
+
+
+def write_table(path: str | Path, rows: Iterable[Row], kind: type[Row]) -> None:
+    """Writes rows as CSV with a header, whole or not at all."""
+    with atomic_path(path) as tmp, open(tmp, "w", newline="", encoding="utf-8") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(field.name for field in fields(kind))
+        writer.writerows(astuple(row) for row in rows)
+
+
+def read_table(path: str | Path, kind: type[Row]) -> list[Row]:
+    """Reads what `write_table` wrote; refuses a table with other columns."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such table; run `snakemake --cores all {path}` to make it")
+    with open(path, newline="", encoding="utf-8") as f:
+        reader = csv.reader(f)
+        header = next(reader, [])
+        expected = [field.name for field in fields(kind)]
+        if header != expected:
+            raise InputError(f"{path}: expected the columns {','.join(expected)}, found {','.join(header) or 'nothing'}")
+        convert: list[Callable[[str], object]] = [int if field.type == "int" else str for field in fields(kind)]
+        return [kind(*(c(v) for c, v in zip(convert, row, strict=True))) for row in reader]
+
+
+class atomic_path:  # noqa: N801 (it reads as a function at every call)
+    """`with atomic_path(final) as tmp:` gives a temporary name beside `final` and renames it when the block succeeds.
+
+    The file and its folder are flushed to disk before and after the rename; on an error nothing is left.
+    """
+
+    def __init__(self, final: str | Path):
+        self.final = Path(final)
+        self.tmp = self.final.with_name(f".{self.final.name}.{os.getpid()}.tmp")
+
+    def __enter__(self) -> Path:
+        self.final.parent.mkdir(parents=True, exist_ok=True)
+        return self.tmp
+
+    def __exit__(self, exc_type: object, exc: object, tb: object) -> None:
+        if exc_type is not None:
+            self.tmp.unlink(missing_ok=True)
+            return
+        _fsync(self.tmp, os.O_RDWR)
+        os.replace(self.tmp, self.final)
+        _fsync(self.final.parent, os.O_RDONLY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    fd = os.open(path, flags)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def by_speaker(rows: Iterable[Utterance]) -> Iterator[tuple[str, list[Utterance]]]:
+    """Groups utterances by speaker, both in sorted order."""
+    groups: dict[str, list[Utterance]] = {}
+    for row in rows:
+        groups.setdefault(row.speaker, []).append(row)
+    for speaker in sorted(groups):
+        yield speaker, sorted(groups[speaker], key=lambda u: u.utt_id)

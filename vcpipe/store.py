@@ -1,0 +1,201 @@
+"""Shards: one HDF5 file of ragged arrays, written whole, checked when read, never opened under a wrong setting.
+
+Layout: `values (sum T, D)`, `offsets (U + 1)` in rows, `utt_id (U)`, and the attributes `slice` (canonical JSON),
+`grid` ("rate/hop"), `checksum` (blake2b over ids, offsets and values). Rows are found by `utt_id`, never by position.
+An audio shard is the same with D = 1 and a grid of hop 1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from vcpipe.config import Slice, canonical
+from vcpipe.errors import InputError
+from vcpipe.grid import Grid
+from vcpipe.manifest import atomic_path
+
+FORMAT = "vcpipe-shard-1"
+CHUNK_ROWS = 4096
+
+
+def write_shard(
+    path: str | Path,
+    rows: Iterable[tuple[str, NDArray[Any]]],
+    *,
+    made_by: Slice,
+    grid: Grid,
+    dim: int,
+    dtype: str,
+) -> int:
+    """Streams `(utt_id, (T, D))` rows into a shard; nothing is left behind when a row fails.
+
+    Args:
+        path: final name; a temporary name beside it is used until all is written and flushed.
+        rows: unique ids with arrays of `dim` columns; 16-bit floats must not overflow.
+        made_by: the slice that the values depend on.
+
+    Returns:
+        The number of utterances written.
+
+    Raises:
+        InputError: naming the utterance whose array has the wrong shape or is not finite, or that comes twice.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    ids: list[str] = []
+    offsets = [0]
+    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+        values = f.create_dataset("values", (0, dim), dtype, maxshape=(None, dim), chunks=(_chunk(dim), dim), fletcher32=True)
+        for utt_id, array in rows:
+            block = _checked(utt_id, array, dim, dtype)
+            values.resize(offsets[-1] + len(block), axis=0)
+            values[offsets[-1] :] = block
+            digest.update(block.tobytes())
+            ids.append(utt_id)
+            offsets.append(offsets[-1] + len(block))
+        if len(set(ids)) != len(ids):
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise InputError(f"{path}: utterance {twice} comes twice; utterance ids must be unique within a corpus")
+        f["offsets"] = np.asarray(offsets, np.int64)
+        f.create_dataset("utt_id", data=ids, dtype=h5py.string_dtype())
+        f.attrs.update(format=FORMAT, slice=canonical(made_by), grid=str(grid), checksum=_finish(digest, ids, offsets))
+    return len(ids)
+
+
+class Shard:
+    """A shard opened for reading, `with Shard(path, expect=slice) as shard:`.
+
+    Args:
+        path: of the file.
+        expect: the slice that the reader's config asks for; None takes any (for looking, not for computing).
+
+    Raises:
+        InputError: when the file is missing, damaged, not a shard, or made under another slice.
+    """
+
+    def __init__(self, path: str | Path, expect: Slice | None):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise InputError(f"{self.path}: no such shard; make it with `snakemake --cores all {self.path}`")
+        try:
+            self._file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise InputError(f"{self.path}: damaged or not a shard ({error}); {self._again()}") from None
+        try:
+            self._read_header(expect)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _read_header(self, expect: Slice | None) -> None:
+        try:
+            attrs = {key: str(self._file.attrs[key]) for key in ("format", "slice", "grid", "checksum")}
+            self.slice: Slice = json.loads(attrs["slice"])
+            self.offsets: NDArray[np.int64] = self._file["offsets"][:]
+            self.utt_ids: list[str] = list(self._file["utt_id"].asstr()[:])
+            self.values = self._file["values"]
+            rate, hop = attrs["grid"].split("/")
+        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            raise InputError(f"{self.path}: damaged or not a shard ({error}); {self._again()}") from None
+        if attrs["format"] != FORMAT:
+            raise InputError(f"{self.path}: expected format {FORMAT}, found {attrs['format']}; {self._again()}")
+        if len(self.offsets) != len(self.utt_ids) + 1 or self.offsets[-1] != len(self.values):
+            raise InputError(f"{self.path}: damaged (its index does not fit its values); {self._again()}")
+        if expect is not None and canonical(expect) != attrs["slice"]:
+            raise InputError(f"{self.path}: made under other settings: {difference(self.slice, expect)}; {self._again()}")
+        self.grid = Grid(int(rate), int(hop))
+        self.checksum = attrs["checksum"]
+        self._index = {utt_id: i for i, utt_id in enumerate(self.utt_ids)}
+
+    def _again(self) -> str:
+        return f"make it again: `snakemake --cores all --force {self.path}`"
+
+    def __enter__(self) -> Shard:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+    def __contains__(self, utt_id: str) -> bool:
+        return utt_id in self._index
+
+    @property
+    def dim(self) -> int:
+        """Columns of every row."""
+        return int(self.values.shape[1])
+
+    def rows(self, utt_id: str) -> slice:
+        """Where in `values` an utterance stands."""
+        if utt_id not in self._index:
+            raise InputError(f"{self.path}: utterance {utt_id} is not in this shard; {self._again()}")
+        i = self._index[utt_id]
+        return slice(int(self.offsets[i]), int(self.offsets[i + 1]))
+
+    def length(self, utt_id: str) -> int:
+        """Rows (frames or samples) of an utterance."""
+        rows = self.rows(utt_id)
+        return rows.stop - rows.start
+
+    def read(self, utt_id: str, start: int = 0, count: int | None = None) -> NDArray[Any]:
+        """`count` rows from `start` of an utterance, `(count, D)`; all from `start` by default."""
+        rows = self.rows(utt_id)
+        stop = rows.stop if count is None else rows.start + start + count
+        if start < 0 or stop > rows.stop:
+            raise InputError(f"{self.path}: {utt_id} has {rows.stop - rows.start} rows, asked for {start}+{count}")
+        out: NDArray[Any] = self.values[rows.start + start : stop]
+        return out
+
+    def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        for utt_id in self.utt_ids:
+            yield utt_id, self.read(utt_id)
+
+    def verify(self) -> None:
+        """Reads every value against the checksum; an InputError names the file when it does not fit."""
+        digest = hashlib.blake2b(digest_size=16)
+        try:
+            for i in range(len(self.utt_ids)):
+                digest.update(self.values[self.offsets[i] : self.offsets[i + 1]].tobytes())
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{self.path}: damaged ({error}); {self._again()}") from None
+        found = _finish(digest, self.utt_ids, list(self.offsets))
+        if found != self.checksum:
+            raise InputError(f"{self.path}: damaged: checksum {found}, expected {self.checksum}; {self._again()}")
+
+
+def difference(found: Slice, expected: Slice, path: str = "") -> str:
+    """The first key in which two slices differ, in words."""
+    for key in sorted({*found, *expected}):
+        here = f"{path}.{key}" if path else key
+        a, b = found.get(key), expected.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            if words := difference(a, b, here):
+                return words
+        elif a != b:
+            return f"{here} is {a!r} in the file, the config says {b!r}"
+    return ""
+
+
+def _checked(utt_id: str, array: NDArray[Any], dim: int, dtype: str) -> NDArray[Any]:
+    if array.ndim != 2 or array.shape[1] != dim:
+        raise InputError(f"{utt_id}: expected an array (T, {dim}), found {array.shape}")
+    block = np.ascontiguousarray(array, dtype=dtype)
+    if not np.isfinite(block).all():
+        raise InputError(f"{utt_id}: values that are not finite, or too large for {dtype}; try dtype: float32")
+    return block
+
+
+def _finish(digest: Any, ids: list[str], offsets: list[int]) -> str:
+    digest.update(json.dumps([ids, [int(o) for o in offsets]]).encode())
+    return str(digest.hexdigest())
+
+
+def _chunk(dim: int) -> int:
+    return max(64, min(CHUNK_ROWS * 16, (1 << 18) // dim))
