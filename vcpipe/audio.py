@@ -113,7 +113,7 @@ def to_loudness(wave: Wave, rate: int, lufs: float, peak_dbtp: float = -1.0) -> 
     if not np.isfinite(measured):
         return wave
     gain = 10 ** ((lufs - measured) / 20)
-    true_peak = float(np.abs(soxr.resample(wave, rate, 4 * rate)).max())
+    true_peak = max(float(np.abs(w).max()) for w in (wave, soxr.resample(wave, rate, 4 * rate)))
     ceiling = 10 ** (peak_dbtp / 20)
     return np.asarray(wave * min(gain, ceiling / max(true_peak, 1e-9)), np.float32)
 
@@ -137,9 +137,10 @@ def _check_whole(data: bytes, samples: NDArray[np.float32], expected: int) -> No
         if len(data) < claimed - 1 and claimed < 2**32 - 1:
             raise BadAudio("truncated", f"{len(data)} of {claimed} bytes")
     if data[:4] == b"OggS":
-        last = data.rfind(b"OggS")
-        if last < 0 or len(data) < last + 27 or not data[last + 5] & 4:
-            raise BadAudio("truncated", "the stream has no last page")
+        page = data[data.rfind(b"OggS") :]
+        segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
+        if len(page) < 27 + len(segments) + sum(segments) or not page[5] & 4:
+            raise BadAudio("truncated", "the stream has no last page, or only a part of it")
     if not samples.size:
         raise BadAudio("empty", "0 samples")
 

@@ -47,6 +47,11 @@ def system_config(name: str) -> ModuleType:
     return importlib.import_module(f"vcpipe.systems.{name}.config")
 
 
+def system_cli(name: str) -> ModuleType:
+    """The command line of a system: `app`, whose commands stand under `vcpipe <name>`."""
+    return importlib.import_module(f"vcpipe.systems.{name}.cli")
+
+
 def nearest(name: str, known: list[str]) -> str:
     """`; did you mean 'x'?` where a known name is close, else a list of what is known."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)

@@ -21,6 +21,7 @@ from vcpipe.grid import Grid
 Slice = dict[str, Any]
 
 AUDIO_REVISION = 1
+JUDGE_REVISION = 1
 
 
 class Settings(BaseModel):
@@ -83,12 +84,21 @@ class FeatureSettings(Settings):
         return {**self.model_dump(mode="json", exclude=self.NOT_CONTENT), "revision": self.REVISION}
 
 
+class JudgeSettings(Settings):
+    """Who judges the conversions, by name."""
+
+    asr: Literal["whisper_tiny_en"] = "whisper_tiny_en"
+    verifier: Literal["ge2e"] = "ge2e"
+    enrolment: PositiveInt = Field(10, description="recordings of a speaker that make up the speaker's centroid")
+
+
 class Config(Settings):
     """The whole of `config.yaml`, checked. `systems` holds one settings object for each system's section."""
 
     corpora: dict[str, CorpusSettings]
     audio: AudioSettings = AudioSettings()
     features: dict[str, FeatureSettings]
+    judge: JudgeSettings = JudgeSettings()
     systems: dict[str, Any]
 
     def corpus(self, name: str, where: str) -> CorpusSettings:
@@ -114,6 +124,15 @@ class Config(Settings):
         settings = self.feature(feature, "features")
         return {"stage": "feature", "feature": settings.content(), "reads": self.audio_slice(corpus)}
 
+    def judge_slice(self, corpus: str) -> Slice:
+        """What the verdict on conversions between speakers of a corpus depends on, beside the conversions."""
+        return {
+            "stage": "judge",
+            "revision": JUDGE_REVISION,
+            "judge": self.judge.model_dump(mode="json"),
+            "wav": self.audio_slice(corpus),
+        }
+
 
 def canonical(value: Slice) -> str:
     """One string for one meaning: sorted keys, no blanks, so that equal slices are equal strings."""
@@ -127,7 +146,7 @@ def load(raw: Mapping[str, Any]) -> Config:
         InputError: naming the key's path, what was found, and the nearest right name.
     """
     names = catalog.system_names()
-    known = ["corpora", "audio", "features", *names]
+    known = ["corpora", "audio", "features", "judge", *names]
     for key in raw:
         if key not in known:
             raise InputError(f"config key '{key}' is unknown; {catalog.nearest(key, known)}")
@@ -135,6 +154,7 @@ def load(raw: Mapping[str, Any]) -> Config:
         corpora=_kinds(raw, "corpora", catalog.corpus),
         audio=check(AudioSettings, raw.get("audio") or {}, "audio"),
         features=_kinds(raw, "features", catalog.feature),
+        judge=check(JudgeSettings, raw.get("judge") or {}, "judge"),
         systems={},
     )
     for name in names:

@@ -170,6 +170,37 @@ class Shard:
             raise InputError(f"{self.path}: damaged: checksum {found}, expected {self.checksum}; {self._again()}")
 
 
+class Shards:
+    """The shards of one feature as one: `with Shards(folder, names, expect) as shards:`; utterances by their id."""
+
+    def __init__(self, folder: Path, names: Iterable[str], expect: Slice | None):
+        self.folder = folder
+        self.parts: list[Shard] = []
+        try:
+            for name in names:
+                self.parts.append(Shard(folder / f"{name}.h5", expect))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        self._owner = {utt_id: part for part in self.parts for utt_id in part.utt_ids}
+
+    def __enter__(self) -> Shards:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        for part in self.parts:
+            part.__exit__(kind, error, tb)
+
+    def __contains__(self, utt_id: str) -> bool:
+        return utt_id in self._owner
+
+    def read(self, utt_id: str) -> NDArray[Any]:
+        """All rows of an utterance, `(T, D)`."""
+        if utt_id not in self._owner:
+            raise InputError(f"{self.folder}: utterance {utt_id} is in none of its shards; make them again with snakemake")
+        return self._owner[utt_id].read(utt_id)
+
+
 def difference(found: Slice, expected: Slice, path: str = "") -> str:
     """The first key in which two slices differ, in words."""
     for key in sorted({*found, *expected}):

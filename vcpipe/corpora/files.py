@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vcpipe.errors import InputError
@@ -27,3 +27,21 @@ def read_text(path: Path) -> str:
     if not path.is_file():
         return ""
     return " ".join(path.read_text(encoding="utf-8", errors="replace").split())
+
+
+def recordings(given: Sequence[Path], option: str) -> list[Path]:
+    """Files as they are given and the recordings of the folders, in order; `option` is named in an error."""
+    out: list[Path] = []
+    for path in given:
+        if path.is_dir():
+            found = list(audio_files(path))
+            if not found:
+                raise InputError(f"{option} {path}: no wav, flac, ogg or mp3 recording in this folder; give another")
+            out += found
+        elif path.is_file():
+            out.append(path)
+        else:
+            raise InputError(f"{option} {path}: no such file or folder; give a recording, or a folder of them")
+    if not out:
+        raise InputError(f"{option}: no recording given; give a wav, flac, ogg or mp3 file, or a folder of them")
+    return out

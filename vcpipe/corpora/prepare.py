@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from vcpipe import audio
 from vcpipe.config import AudioSettings, Slice, check
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
-from vcpipe.manifest import Candidate, Reject, Split, Utterance, read_table, write_table
+from vcpipe.manifest import Candidate, Reject, Split, Utterance, read_table, shard_names, write_table
 from vcpipe.store import write_shard
 
 log = logging.getLogger(__name__)
@@ -48,34 +48,34 @@ def prepare_shard(made_by: Slice, listed: Path, root: Path, shard: Path, manifes
     log.info("%s: %d recordings, %.1f s; %d rejected", shard, len(good), seconds, len(bad))
 
 
-def gather(
-    manifests: Sequence[Path],
-    splits: Sequence[Path],
-    rejects: Sequence[Path],
-    manifest: Path,
-    rejected: Path,
-    max_reject_share: float,
-) -> None:
-    """Joins the tables of the shards into one manifest and one table of rejects.
+def gather(folder: Path, n_shards: int, max_reject_share: float) -> None:
+    """Joins the tables of the shards into `folder`/manifest.csv and `folder`/rejects.csv.
+
+    Args:
+        folder: of the corpus, with `manifests/`, `splits/` and `rejects/` of each shard and `lists/rejects.csv`.
 
     Raises:
-        InputError: when nothing is left, or more was rejected than the config allows; the table of rejects is
-            written all the same.
+        InputError: when nothing is left, or more was rejected than the config allows; the rejects are written all
+            the same, beside where the table would stand.
     """
-    bad = [row for path in rejects for row in read_table(path, Reject)]
-    split_of = {row.utt_id: row.split for path in splits for row in read_table(path, Split)}
-    good = [replace(u, split=split_of[u.utt_id]) for path in manifests for u in read_table(path, Utterance)]
-    why = ", ".join(f"{count} {reason}" for reason, count in Counter(r.reason for r in bad).most_common())
-    kept = rejected.with_name("rejects-of-failed-run.csv")
+    names = [f"{shard}.csv" for shard in shard_names(n_shards)]
+    split_of = {row.utt_id: row.split for name in names for row in read_table(folder / "splits" / name, Split)}
+    good = [
+        replace(u, split=split_of[u.utt_id]) for name in names for u in read_table(folder / "manifests" / name, Utterance)
+    ]
+    bad = [row for name in names for row in read_table(folder / "rejects" / name, Reject)]
+    bad += read_table(folder / "lists" / "rejects.csv", Reject)
+    why = ", ".join(f"{count} {reason}" for reason, count in Counter(r.reason for r in bad).most_common()) or "none"
     share = len(bad) / max(len(good) + len(bad), 1)
+    failed = folder / "rejects-of-failed-run.csv"
     if not good or share > max_reject_share:
-        write_table(kept, bad, Reject)
+        write_table(failed, bad, Reject)
         limit = "none is left" if not good else f"max_reject_share allows {max_reject_share:.1%}"
         raise InputError(
             f"{len(bad)} of {len(good) + len(bad)} recordings ({share:.1%}) cannot be used ({why}), {limit}; "
-            f"see {kept}, mend the corpus or raise max_reject_share"
+            f"see {failed}, mend the corpus or raise max_reject_share"
         )
-    kept.unlink(missing_ok=True)
-    write_table(rejected, bad, Reject)
-    write_table(manifest, sorted(good, key=lambda u: u.utt_id), Utterance)
-    log.info("%s: %d utterances, %d rejected (%s)", manifest, len(good), len(bad), why or "none")
+    failed.unlink(missing_ok=True)
+    write_table(folder / "rejects.csv", bad, Reject)
+    write_table(folder / "manifest.csv", sorted(good, key=lambda u: u.utt_id), Utterance)
+    log.info("%s: %d utterances; rejected: %s", folder / "manifest.csv", len(good), why)

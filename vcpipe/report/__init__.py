@@ -1,1 +1,3 @@
+"""Pages that show what was made, with no network and no build step."""
 
+PAGE_REVISION = 1

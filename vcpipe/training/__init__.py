@@ -1,1 +1,1 @@
-
+"""The training loop, its state, and the run folder."""

@@ -1,1 +1,1 @@
-
+"""Vocoders: shapes, losses, training and published weights."""

@@ -1,0 +1,160 @@
+"""From a folder of recordings, good and bad, to shards, manifest and rejects."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import RATE, tone
+from vcpipe.config import Config, load
+from vcpipe.corpora import lists
+from vcpipe.corpora.prepare import gather, prepare_shard
+from vcpipe.errors import InputError
+from vcpipe.manifest import Candidate, Reject, Split, Utterance, read_table, shard_names, speaker_shard
+from vcpipe.store import Shards
+
+SHARDS = 3
+
+
+def config(root: Path, **corpus: object) -> Config:
+    raw = {"kind": "folder", "root": str(root), "shards": SHARDS, **corpus}
+    return load({"corpora": {"mine": raw}, "audio": {"min_s": 0.3, "max_s": 5}})
+
+
+def run(checked: Config, out: Path) -> None:
+    """What the workflow does: lists, one job a shard, and the gathering."""
+    corpus = checked.corpora["mine"]
+    lists.refresh("mine", corpus, out)
+    for name in shard_names(corpus.shards):
+        tables = [out / kind / f"{name}.csv" for kind in ("lists", "manifests", "rejects")]
+        shard = out / f"{name}.h5"
+        prepare_shard(checked.audio_slice("mine"), tables[0], Path(corpus.root), shard, tables[1], tables[2])
+    gather(out, corpus.shards, corpus.max_reject_share)
+
+
+def test_every_good_recording_is_in_the_manifest_and_in_the_shard_of_its_speaker(
+    make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_folder(speakers=4, utterances=3)
+    (root / "spk0" / "u0.txt").write_text("hello\n there ")
+    (root / ".hidden").mkdir()
+    (root / "spk0" / "notes.pdf").write_bytes(b"%PDF")
+    before = sorted(root.rglob("*"))
+    run(checked := config(root), tmp_path / "out")
+    rows = read_table(tmp_path / "out" / "manifest.csv", Utterance)
+    assert [u.utt_id for u in rows] == [f"spk{s}/u{u}" for s in range(4) for u in range(3)]
+    assert rows[0].text == "hello there"
+    with Shards(tmp_path / "out", shard_names(SHARDS), checked.audio_slice("mine")) as shards:
+        for u in rows:
+            assert len(shards.read(u.utt_id)) == u.n_samples
+            assert u.utt_id in shards.parts[speaker_shard(u.speaker, SHARDS)]
+    assert read_table(tmp_path / "out" / "rejects.csv", Reject) == []
+    assert sorted(root.rglob("*")) == before
+
+
+def test_bad_recordings_are_listed_with_their_reason_and_do_not_stop_the_rest(
+    make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_folder(speakers=2, utterances=3)
+    (root / "spk0" / "empty.wav").write_bytes(b"")
+    (root / "spk0" / "text.flac").write_text("no audio")
+    soundfile.write(root / "spk1" / "silent.wav", np.zeros(RATE), RATE)
+    soundfile.write(root / "spk1" / "u1.flac", tone(1.0), RATE)
+    run(config(root, max_reject_share=0.5), tmp_path / "out")
+    rejects = {r.path: r.reason for r in read_table(tmp_path / "out" / "rejects.csv", Reject)}
+    assert rejects == {
+        "spk0/empty.wav": "empty",
+        "spk0/text.flac": "not_audio",
+        "spk1/silent.wav": "silent",
+        "spk1/u1.wav": "duplicate",
+    }
+    assert len(read_table(tmp_path / "out" / "manifest.csv", Utterance)) == 6
+
+
+def test_more_rejects_than_allowed_is_an_error_that_keeps_the_table(
+    make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_folder(speakers=2, utterances=2)
+    (root / "spk0" / "bad.wav").write_bytes(b"")
+    with pytest.raises(InputError, match=r"1 of 5 recordings \(20.0%\) cannot be used \(1 empty\).*allows 5.0%"):
+        run(config(root), tmp_path / "out")
+    assert len(read_table(tmp_path / "out" / "rejects-of-failed-run.csv", Reject)) == 1
+    assert not (tmp_path / "out" / "manifest.csv").exists()
+
+
+def test_no_good_recording_is_an_error_whatever_is_allowed(tmp_path: Path) -> None:
+    (tmp_path / "corpus" / "a").mkdir(parents=True)
+    (tmp_path / "corpus" / "a" / "bad.wav").write_bytes(b"")
+    with pytest.raises(InputError, match="none is left"):
+        run(config(tmp_path / "corpus", max_reject_share=1.0), tmp_path / "out")
+
+
+def test_a_missing_or_empty_root_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such folder; set `root`"):
+        lists.refresh("mine", config(tmp_path / "nowhere").corpora["mine"], tmp_path / "out")
+    with pytest.raises(InputError, match="corpora.mine: no recordings found"):
+        lists.refresh("mine", config(tmp_path).corpora["mine"], tmp_path / "out")
+
+
+def test_a_recording_without_a_speaker_folder_is_refused(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder(1, 1)
+    soundfile.write(root / "loose.wav", tone(1.0), RATE)
+    with pytest.raises(InputError, match="no speaker folder"):
+        lists.refresh("mine", config(root).corpora["mine"], tmp_path / "out")
+
+
+def test_a_new_speaker_changes_one_list_and_nothing_changes_none(
+    make_folder: Callable[..., Path], tmp_path: Path
+) -> None:
+    root, out = make_folder(speakers=6, utterances=2), tmp_path / "out"
+    corpus = config(root).corpora["mine"]
+
+    def state() -> dict[str, tuple[int, str]]:
+        return {p.name: (p.stat().st_mtime_ns, p.read_text()) for p in sorted((out / "lists").iterdir())}
+
+    lists.refresh("mine", corpus, out)
+    first = state()
+    lists.refresh("mine", corpus, out)
+    assert state() == first
+    make_folder(speakers=7, utterances=2, root=tmp_path / "more")
+    (tmp_path / "more" / "spk6").rename(root / "spk6")
+    lists.refresh("mine", corpus, out)
+    changed = [name for name, value in state().items() if value != first[name]]
+    assert changed == [f"{speaker_shard('spk6', SHARDS):03d}.csv"]
+
+
+def test_a_changed_recording_changes_its_list(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root, out = make_folder(2, 2), tmp_path / "out"
+    corpus = config(root).corpora["mine"]
+    lists.refresh("mine", corpus, out)
+    path = out / "lists" / f"{speaker_shard('spk1', SHARDS):03d}.csv"
+    before = {c.utt_id: c.stamp for c in read_table(path, Candidate)}
+    soundfile.write(root / "spk1" / "u0.wav", tone(2.0), RATE)
+    lists.refresh("mine", corpus, out)
+    after = {c.utt_id: c.stamp for c in read_table(path, Candidate)}
+    assert [utt_id for utt_id in before if before[utt_id] != after[utt_id]] == ["spk1/u0"]
+
+
+@pytest.mark.parametrize("column", ["utt_id", "audio_path"])
+def test_split_files_decide_in_both_forms(make_folder: Callable[..., Path], tmp_path: Path, column: str) -> None:
+    root = make_folder(2, 3)
+    suffix = ".wav" if column == "audio_path" else ""
+    extra = ",feat_path" if column == "audio_path" else ""
+    for split, number in (("train", 0), ("valid", 1), ("test", 2)):
+        ids = [f"spk{s}/u{number}{suffix}" + (",x.pt" if extra else "") for s in range(2)]
+        (tmp_path / f"{split}.csv").write_text("\n".join([column + extra, *ids]) + "\n")
+    lists.refresh("mine", config(root, splits=str(tmp_path)).corpora["mine"], tmp_path / "out")
+    rows = [r for name in shard_names(SHARDS) for r in read_table(tmp_path / "out" / "splits" / f"{name}.csv", Split)]
+    assert {r.utt_id: r.split for r in rows} == {
+        f"spk{s}/u{n}": split for s in range(2) for n, split in enumerate(("train", "valid", "test"))
+    }
+
+
+def test_an_utterance_in_two_splits_is_refused(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder(1, 1)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("utt_id\nspk0/u0\n")
+    with pytest.raises(InputError, match="spk0/u0 is in train.csv too"):
+        lists.refresh("mine", config(root, splits=str(tmp_path)).corpora["mine"], tmp_path / "out")

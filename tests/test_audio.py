@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import RATE, tone
+from vcpipe import audio
+from vcpipe.audio import BadAudio
+from vcpipe.config import AudioSettings
+from vcpipe.errors import InputError
+
+SETTINGS = AudioSettings(min_s=0.5, max_s=3.0)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg", "mp3"])
+@pytest.mark.parametrize(("rate", "channels"), [(16000, 1), (22050, 2), (48000, 1), (44100, 3)])
+def test_every_format_rate_and_channel_count_comes_in(tmp_path: Path, suffix: str, rate: int, channels: int) -> None:
+    if suffix == "mp3" and channels > 2:
+        pytest.skip("mp3 has two channels at most")
+    t = np.arange(rate) / rate
+    wave = (0.5 * np.sin(2 * np.pi * 440 * t)).astype(np.float32)
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, np.stack([wave] * channels, axis=1), rate)
+    got = audio.prepare(path, SETTINGS)
+    assert got.dtype == np.float32 and got.ndim == 1
+    assert abs(len(got) - RATE) <= (0.1 * RATE if suffix == "mp3" else 1)
+    middle = got[4000:12000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert abs(np.argmax(spectrum) * RATE / len(middle) - 440) <= 2
+    assert abs(np.abs(middle).max() - 0.5) < 0.03
+
+
+def rejected(path: Path) -> str:
+    with pytest.raises(BadAudio) as verdict:
+        audio.prepare(path, SETTINGS)
+    assert verdict.value.reason in audio.REASONS and verdict.value.detail
+    return verdict.value.reason
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+@pytest.mark.parametrize("share", [0.3, 0.7, 0.97])
+def test_a_file_that_was_cut_off_is_truncated(tmp_path: Path, suffix: str, share: float) -> None:
+    path = tmp_path / f"a.{suffix}"
+    soundfile.write(path, tone(2.0), RATE)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert rejected(path) == "truncated"
+
+
+def test_every_other_fault_has_its_reason(tmp_path: Path) -> None:
+    def file(name: str, wave: np.ndarray | None = None, data: bytes | None = None, subtype: str = "FLOAT") -> Path:
+        path = tmp_path / f"{name}.wav"
+        if data is not None:
+            path.write_bytes(data)
+        else:
+            soundfile.write(path, wave, RATE, subtype=subtype)
+        return path
+
+    bad = tone(1.0)
+    bad[100] = np.nan
+    assert rejected(file("nothing", data=b"")) == "empty"
+    assert rejected(file("no-samples", np.zeros(0))) in ("empty", "too_short")
+    assert rejected(file("text", data=b"this is not a recording " * 100)) == "not_audio"
+    assert rejected(file("nan", bad)) == "not_finite"
+    assert rejected(file("silence", np.zeros(RATE))) == "silent"
+    assert rejected(file("short", tone(0.2))) == "too_short"
+    assert rejected(file("long", tone(3.5))) == "too_long"
+    assert rejected(tmp_path / "missing.wav") == "unreadable"
+
+
+def test_a_recording_beyond_full_scale_is_scaled_as_a_whole(tmp_path: Path) -> None:
+    wave = tone(1.0)
+    soundfile.write(tmp_path / "loud.wav", 8 * wave, RATE, subtype="FLOAT")
+    got = audio.prepare(tmp_path / "loud.wav", SETTINGS)
+    np.testing.assert_allclose(got, wave / np.abs(wave).max(), atol=1e-6)
+
+
+def test_a_person_gets_the_file_and_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.wav: empty \(0 bytes\)"):
+        audio.load(tmp_path / "a.wav", RATE)
+
+
+def test_loudness_is_reached_and_never_beyond_the_true_peak() -> None:
+    import pyloudnorm
+
+    wave = 0.05 * tone(3.0)
+    got = audio.to_loudness(wave, RATE, -23.0)
+    assert abs(pyloudnorm.Meter(RATE).integrated_loudness(got.astype(float)) + 23.0) < 0.1
+    clicks = np.zeros(3 * RATE, np.float32)
+    clicks[:: RATE // 4] = 0.5
+    assert np.abs(audio.to_loudness(clicks, RATE, -10.0)).max() <= 10 ** (-1 / 20) + 1e-3
+    for untouched in (np.zeros(RATE, np.float32), tone(0.2)):
+        np.testing.assert_array_equal(audio.to_loudness(untouched, RATE, -16.0), untouched)
+
+
+def test_a_wave_survives_being_saved(tmp_path: Path) -> None:
+    wave = tone(1.0)
+    audio.save(tmp_path / "new" / "a.wav", wave, RATE)
+    np.testing.assert_allclose(audio.load(tmp_path / "new" / "a.wav", RATE), wave, atol=1 / 32000)
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["a.wav"]

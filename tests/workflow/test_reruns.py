@@ -1,0 +1,173 @@
+"""What runs again after one edit, and what does not: a small corpus, tiny networks, the real Snakefile."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.conftest import tone
+from vcpipe.manifest import speaker_shard
+
+ROOT = Path(__file__).parents[2]
+CORPUS, SHARDS = "mine", 3
+
+Jobs = set[tuple[str, str]]
+
+
+def config(root: Path) -> dict[str, Any]:
+    return {
+        "corpora": {CORPUS: {"kind": "folder", "root": str(root), "shards": SHARDS, "valid_share": 0.3}},
+        "audio": {"min_s": 0.3},
+        "features": {
+            "tiny": {"kind": "tiny_random"},
+            "other": {"kind": "tiny_random", "seed": 7},
+        },
+        "knnvc": {
+            "corpus": CORPUS,
+            "match": "tiny",
+            "synthesis": "other",
+            "prematch": {"min_pool_s": 0.5},
+            "generator": {"preset": "vocos_small", "width": 8, "depth": 1},
+            "training": {"preset": "cpu", "steps": 4, "batch": 2, "segment_frames": 8, "validate_every": 2},
+            "demo": {"pairs": 2},
+        },
+    }
+
+
+class Project:
+    """A working directory with a config of its own, as a user has one."""
+
+    def __init__(self, folder: Path):
+        import soundfile
+
+        self.folder, self.corpus = folder, folder / "my recordings"
+        for s in range(6):
+            for u in range(3):
+                path = self.corpus / f"spk{s}" / f"u{u}.wav"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                soundfile.write(path, tone(1.2, 90 + 20 * s, seed=10 * s + u), 16000)
+        self.config = config(self.corpus)
+
+    def snakemake(self, *arguments: str, check: bool = True) -> str:
+        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *arguments]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment, timeout=600)
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) == check, output
+        return output
+
+    def planned(self, target: str = "train_hifigan_prematched") -> Jobs:
+        """(rule, feature and shard) of every job that a dry run announces."""
+        jobs: Jobs = set()
+        for block in re.split(r"\n(?=(?:local)?rule )", self.snakemake("--dry-run", target)):
+            rule = re.match(r"(?:local)?rule (\w+):", block)
+            if rule and rule[1] != "all":
+                wildcards = dict(re.findall(r"(\w+)=([^\s,]+)", (re.search(r"wildcards: (.*)", block) or [""])[0]))
+                jobs.add((rule[1], " ".join(wildcards[k] for k in ("feature", "shard") if k in wildcards)))
+        return jobs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    project = Project(tmp_path_factory.mktemp("a project"))
+    project.snakemake("train_hifigan_prematched")
+    return project
+
+
+@pytest.fixture
+def project(finished: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """The finished project, whose config a test may edit."""
+    monkeypatch.setattr(finished, "config", copy.deepcopy(finished.config))
+    return finished
+
+
+def every_shard(*rules: str, feature: str = "") -> Jobs:
+    return {(rule, f"{feature} {s:03d}".strip()) for rule in rules for s in range(SHARDS)}
+
+
+TRAIN: Jobs = {("train_hifigan_prematched", "")}
+
+
+def test_the_run_folder_is_whole_and_holds_what_inference_needs(finished: Project) -> None:
+    names = {p.name for p in (finished.folder / "results/runs/hifigan_prematched").iterdir()}
+    assert {"model.safetensors", "config.json", "metrics.csv"} <= names
+
+
+def test_touching_nothing_runs_nothing(project: Project) -> None:
+    assert project.planned() == set()
+    assert "Nothing to be done" in project.snakemake("train_hifigan_prematched")
+
+
+def test_a_comment_or_the_order_of_keys_runs_nothing(project: Project) -> None:
+    project.config = {key: project.config[key] for key in reversed(project.config)}
+    assert project.planned() == set()
+
+
+def test_one_key_of_a_feature_runs_that_feature_and_what_depends_on_it(project: Project) -> None:
+    project.config["features"]["tiny"]["seed"] = 3
+    assert project.planned() == every_shard("extract", feature="tiny") | every_shard("prematch") | TRAIN
+
+
+def test_one_key_of_the_trainer_runs_the_trainer_alone(project: Project) -> None:
+    project.config["knnvc"]["training"]["lr"] = 1e-4
+    assert project.planned() == TRAIN
+
+
+def test_one_key_of_prematching_runs_from_there(project: Project) -> None:
+    project.config["knnvc"]["prematch"]["topk"] = 3
+    assert project.planned() == every_shard("prematch") | TRAIN
+
+
+def test_the_conversion_settings_do_not_run_the_training(project: Project) -> None:
+    project.config["knnvc"]["convert"] = {"topk": 2}
+    assert project.planned() == set()
+
+
+def test_the_audio_settings_run_everything(project: Project) -> None:
+    project.config["audio"]["min_s"] = 0.4
+    features = every_shard("extract", feature="tiny") | every_shard("extract", feature="other")
+    assert project.planned() == every_shard("prepare_audio", "prematch") | features | {("manifest", "")} | TRAIN
+
+
+def test_a_new_speaker_runs_one_shard_of_each_stage(project: Project) -> None:
+    import shutil
+
+    folder = project.corpus / "newcomer"
+    shutil.copytree(project.corpus / "spk0", folder)
+    try:
+        shard = f"{speaker_shard('newcomer', SHARDS):03d}"
+        assert project.planned() == {
+            ("prepare_audio", shard),
+            ("extract", f"tiny {shard}"),
+            ("extract", f"other {shard}"),
+            ("prematch", shard),
+            ("manifest", ""),
+        } | TRAIN
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "words"),
+    [
+        ("knnvc", "prematchh", "'knnvc.prematchh' is unknown; did you mean 'prematch'"),
+        ("features", "tinny", "config key 'features.tinny'"),
+        ("audio", "rate_hz", "'audio.rate_hz' is unknown; did you mean 'rate'"),
+    ],
+)
+def test_a_wrong_key_stops_before_any_job(project: Project, section: str, key: str, words: str) -> None:
+    project.config[section][key] = 1
+    started = time.monotonic()
+    output = project.snakemake("train_hifigan_prematched", check=False)
+    assert words in output and "Traceback" not in output
+    assert "rule " not in output, f"a job was planned within {time.monotonic() - started:.1f} s"

@@ -1,0 +1,141 @@
+"""The command line: one verb a stage, called by the rules; `convert` and `inspect` are for people.
+
+A wrong input ends with one line and exit code 2; any other fault is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vcpipe import catalog
+from vcpipe.device import DeviceOption, ThreadsOption, start_torch
+from vcpipe.errors import InputError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+PathOption = Annotated[Path, typer.Option()]
+PathsOption = Annotated[list[Path], typer.Option()]
+SliceOption = Annotated[str, typer.Option("--slice", help="the part of the config that the stage depends on, as JSON")]
+
+
+def main() -> None:
+    """Entry point of the `vcpipe` command."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for name in catalog.system_names():
+        app.add_typer(catalog.system_cli(name).app, name=name)
+    try:
+        app()
+    except InputError as error:
+        print(f"vcpipe: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command("make-corpus")
+def make_corpus(made_by: SliceOption, root: PathOption, out: PathOption) -> None:
+    """Makes a corpus that vcpipe builds itself (the demo corpus), and notes what made it."""
+    from vcpipe.config import CorpusSettings, check
+    from vcpipe.manifest import atomic_path
+
+    content = json.loads(made_by)
+    values = {k: v for k, v in content.items() if k != "revision"}
+    module = catalog.corpus(content["kind"], "corpus")
+    settings: CorpusSettings = check(module.Settings, {**values, "root": str(root)}, "corpus")
+    module.make(settings, root)
+    with atomic_path(out) as tmp:
+        tmp.write_text(made_by + "\n", encoding="utf-8")
+
+
+@app.command()
+def prepare(
+    made_by: SliceOption,
+    root: PathOption,
+    listed: PathOption,
+    shard: PathOption,
+    manifest: PathOption,
+    rejects: PathOption,
+) -> None:
+    """Decodes the recordings of a list into an audio shard, a manifest and a table of rejects."""
+    from vcpipe.corpora.prepare import prepare_shard
+
+    prepare_shard(json.loads(made_by), listed, root, shard, manifest, rejects)
+
+
+@app.command()
+def gather(
+    folder: Annotated[Path, typer.Option(help="of the corpus: manifests/, splits/, rejects/ and lists/ lie in it")],
+    shards: Annotated[int, typer.Option()],
+    max_reject_share: Annotated[float, typer.Option()],
+) -> None:
+    """Joins the tables of a corpus's shards; fails when too much was rejected."""
+    from vcpipe.corpora import prepare
+
+    prepare.gather(folder, shards, max_reject_share)
+
+
+@app.command()
+def extract(
+    made_by: SliceOption, audio: PathOption, out: PathOption, device: DeviceOption = "auto", threads: ThreadsOption = 0
+) -> None:
+    """Makes a feature shard of an audio shard."""
+    chosen = start_torch(device, threads)
+    from vcpipe.features.extract import extract_shard
+
+    extract_shard(json.loads(made_by), audio, out, chosen)
+
+
+@app.command()
+def evaluate(
+    made_by: SliceOption,
+    pairs: PathOption,
+    manifest: PathOption,
+    audio: PathOption,
+    metrics: PathOption,
+    rows: PathOption,
+    threads: ThreadsOption = 0,
+) -> None:
+    """Judges rendered pairs: word errors, and nearness to the target speaker."""
+    start_torch("cpu", threads)
+    from vcpipe.evaluation.evaluate import evaluate_pairs
+
+    evaluate_pairs(json.loads(made_by), pairs, manifest, audio, metrics, rows)
+
+
+@app.command()
+def report(demo: Annotated[Path, typer.Option(help="folder with pairs.jsonl, judged.jsonl and metrics.json")]) -> None:
+    """Writes the demo page of a system."""
+    from vcpipe.report.demo import write_demo
+
+    write_demo(demo)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def convert(ctx: typer.Context, system: Annotated[str, typer.Option(help="whose converter")] = "knnvc") -> None:
+    """Converts recordings: `vcpipe convert --system knnvc --help` lists a system's own options."""
+    names = catalog.system_names()
+    if system not in names:
+        raise InputError(f"--system {system}: no such system; {catalog.nearest(system, names)}")
+    command = typer.main.get_command(catalog.system_cli(system).app)
+    command.main(["convert", *ctx.args], prog_name=f"vcpipe convert --system {system}", standalone_mode=True)
+
+
+@app.command()
+def inspect(path: Path, verify: Annotated[bool, typer.Option(help="check every value's checksum")] = False) -> None:
+    """Prints what a shard, run folder, table or JSON-lines file holds."""
+    from vcpipe.inspection import describe
+
+    print(describe(path, verify))
+
+
+@app.command("demo-summary")
+def demo_summary(results: Path = Path("results")) -> None:
+    """Prints where the demo page, the run folder and the metrics are, and the figures."""
+    from vcpipe.report.summary import summary
+
+    print(summary(results))
+

@@ -1,0 +1,36 @@
+"""Where the numbers are computed. Torch is imported only when a stage starts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vcpipe.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+ThreadsOption = Annotated[int, typer.Option(help="CPU threads; 0: the library's own choice")]
+
+
+def start_torch(device: str, threads: int) -> torch.device:
+    """Imports torch with its threads set, and answers the device; refused when it is not there."""
+    if threads:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"--device {device}: expected auto, cpu or cuda") from None
+    if chosen.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"--device {device}: this torch sees no CUDA device; use --device cpu")
+    return chosen

@@ -1,0 +1,83 @@
+"""What a file of ours holds, in words: for `vcpipe inspect`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+from vcpipe.errors import InputError
+
+
+def describe(path: Path, verify: bool = False) -> str:
+    """A few lines about a shard (`.h5`), a run folder, a table (`.csv`) or JSON lines (`.jsonl`).
+
+    Args:
+        verify: read every value of a shard against its checksum.
+
+    Raises:
+        InputError: when the path is none of these, or damaged.
+    """
+    if path.is_dir():
+        return _run(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or folder; give a shard, run folder, manifest or .jsonl file")
+    kinds = {".h5": lambda p: _shard(p, verify), ".csv": _table, ".jsonl": _lines}
+    if path.suffix not in kinds:
+        raise InputError(f"{path}: expected a .h5, .csv or .jsonl file or a run folder; found {path.suffix or 'a file'}")
+    return kinds[path.suffix](path)
+
+
+def _shard(path: Path, verify: bool) -> str:
+    from vcpipe.store import Shard
+
+    with Shard(path, expect=None) as shard:
+        if verify:
+            shard.verify()
+        rows = int(shard.offsets[-1])
+        lines = [
+            f"shard       {path} ({path.stat().st_size / 2**20:.1f} MiB)",
+            f"utterances  {len(shard.utt_ids)}",
+            f"rows        {rows} x {shard.dim} {shard.values.dtype}, {rows / float(shard.grid.fps):.1f} s at {shard.grid}",
+            f"checksum    {shard.checksum} ({'checked, good' if verify else 'not checked; --verify does'})",
+            "slice       " + json.dumps(shard.slice, indent=2).replace("\n", "\n            "),
+        ]
+        lines += [f"  {utt_id}  {shard.length(utt_id)}" for utt_id in shard.utt_ids[:5]]
+        if len(shard.utt_ids) > 5:
+            lines.append(f"  ... and {len(shard.utt_ids) - 5} more")
+    return "\n".join(lines)
+
+
+def _run(path: Path) -> str:
+    from vcpipe.training.runs import read_info
+
+    info = read_info(path)
+    return "\n".join([f"run         {path}", json.dumps(info, indent=2)])
+
+
+def _table(path: Path) -> str:
+    with open(path, newline="", encoding="utf-8") as f:
+        rows = list(csv.DictReader(f))
+    if not rows:
+        return f"table       {path}\nrows        0"
+    lines = [f"table       {path}", f"rows        {len(rows)}", f"columns     {', '.join(rows[0])}"]
+    for column in ("split", "reason", "language"):
+        if column in rows[0]:
+            lines.append(f"{column:<12}" + ", ".join(f"{v or '(none)'} {n}" for v, n in _counts(rows, column)))
+    if "speaker" in rows[0]:
+        lines.append(f"speakers    {len({row['speaker'] for row in rows})}")
+    if "n_samples" in rows[0]:
+        seconds = sum(int(row["n_samples"]) / int(row["sample_rate"]) for row in rows)
+        lines.append(f"duration    {seconds / 60:.1f} minutes")
+    return "\n".join(lines)
+
+
+def _counts(rows: list[dict[str, str]], column: str) -> list[tuple[str, int]]:
+    return Counter(row[column] for row in rows).most_common()
+
+
+def _lines(path: Path) -> str:
+    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    head = json.dumps(rows[0], indent=2) if rows else ""
+    return f"JSON lines  {path}\nrows        {len(rows)}\n{head}"

@@ -1,0 +1,132 @@
+"""`vcpipe knnvc …`: the stages of kNN-VC, and its conversion for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vcpipe import __version__
+from vcpipe.device import DeviceOption, ThreadsOption, start_torch
+from vcpipe.errors import InputError
+
+app = typer.Typer(help="kNN-VC", no_args_is_help=True, rich_markup_mode=None)
+
+PathOption = Annotated[Path, typer.Option()]
+SliceOption = Annotated[str, typer.Option("--slice", help="the part of the config that the stage depends on, as JSON")]
+
+
+@app.command()
+def prematch(
+    made_by: SliceOption,
+    match: PathOption,
+    synthesis: PathOption,
+    manifest: PathOption,
+    splits: PathOption,
+    out: PathOption,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Pre-matches a feature shard."""
+    chosen = start_torch(device, threads)
+    from vcpipe.systems.knnvc.prematch import prematch_shard
+
+    prematch_shard(json.loads(made_by), match, synthesis, manifest, splits, out, chosen)
+
+
+@app.command()
+def train(
+    made_by: SliceOption,
+    manifest: PathOption,
+    audio: PathOption,
+    units: Annotated[list[Path], typer.Option(help="folder of each variant of the units, in the slice's order")],
+    state: PathOption,
+    out: PathOption,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Trains the vocoder."""
+    chosen = start_torch(device, threads)
+    from vcpipe.vocoders.train import train_vocoder
+
+    train_vocoder(json.loads(made_by), manifest, audio, units, state, out, chosen)
+
+
+@app.command()
+def render(
+    made_by: SliceOption,
+    run: PathOption,
+    manifest: PathOption,
+    audio: PathOption,
+    match: PathOption,
+    synthesis: PathOption,
+    out: PathOption,
+    trials: Annotated[str, typer.Option(help="CSV; empty: drawn from held-out utterances")] = "",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Converts a list of trials."""
+    chosen = start_torch(device, threads)
+    from vcpipe.systems.knnvc import render as stage
+
+    table = Path(trials) if trials else None
+    stage.render(json.loads(made_by), run, manifest, audio, match, synthesis, table, out, chosen)
+
+
+@app.command()
+def convert(
+    run: Annotated[Path, typer.Option(help="folder that train_hifigan_prematched or train_hifigan made")],
+    source: Annotated[list[Path], typer.Option(help="recording, or a folder of them; may be given again")],
+    reference: Annotated[list[Path], typer.Option(help="recording of the target, or a folder; may be given again")],
+    out: Annotated[Path, typer.Option(help="folder for the converted recordings and their JSON lines")],
+    topk: Annotated[int, typer.Option(min=1, help="nearest frames that are averaged")] = 4,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="share of the source's own frames; 0: all target")] = 0.0,
+    loudness: Annotated[float, typer.Option(help="LUFS of the output; 0 leaves it as it is")] = -16.0,
+    trim: Annotated[bool, typer.Option(help="cut silence around the speech of each reference")] = True,
+    target_duration: Annotated[float, typer.Option(help="seconds of the output; 0: as the source")] = 0.0,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Speaks each source in the voice of the references."""
+    from vcpipe.corpora.files import recordings
+
+    sources, references = recordings(source, "--source"), recordings(reference, "--reference")
+    names = [path.stem for path in sources]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"--source: {len(twice)} names come twice ({', '.join(sorted(twice)[:3])}); rename the files")
+    chosen = start_torch(device, threads)
+    from vcpipe import audio as sound
+    from vcpipe.systems.knnvc.converter import Converter
+
+    converter = Converter.load(run, chosen)
+    pool = converter.pool(references, trim)
+    settings = {"topk": topk, "alpha": alpha, "loudness_lufs": loudness or None, "trim_references": trim}
+    for path in sources:
+        started = time.monotonic()
+        wave = converter.convert(
+            converter.frames(path), pool, topk, alpha, loudness or None, target_duration or None
+        )
+        elapsed_s = time.monotonic() - started
+        target = out / f"{path.stem}.wav"
+        sound.save(target, wave, converter.grid.rate)
+        seconds = len(wave) / converter.grid.rate
+        line = {
+            "source": str(path),
+            "converted": str(target),
+            "references": [str(p) for p in references],
+            "reference_s": round(len(pool) / float(converter.grid.fps), 2),
+            "seconds": round(seconds, 3),
+            "rtf": round(elapsed_s / max(seconds, 1e-9), 4),
+            "run": str(run),
+            "settings": {**settings, "target_duration_s": target_duration or None},
+            "features": converter.revisions(),
+            "vcpipe": __version__,
+        }
+        text = json.dumps(line, sort_keys=True)
+        with open(out / "converted.jsonl", "a", encoding="utf-8") as f:
+            f.write(text + "\n")
+        sys.stdout.write(text + "\n")

@@ -1,0 +1,142 @@
+"""The `knnvc:` section of the config and the slices of its stages. Torch-free: read at every start of snakemake."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from vcpipe.config import Config, FeatureSettings, Settings as Section, Slice
+from vcpipe.errors import InputError
+from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
+from vcpipe.vocoders.config import TrainingSettings, check_rates, generator_settings
+
+PREMATCH_REVISION = 1
+RENDER_REVISION = 1
+
+
+class PrematchSettings(Section):
+    """How training frames are matched against the speaker's other utterances."""
+
+    topk: PositiveInt = Field(4, description="nearest frames that are averaged")
+    pool: Literal["speaker", "group"] = Field("speaker", description="group: the recording session (a chapter)")
+    min_pool_s: float = Field(10.0, ge=0, description="a smaller pool falls under small_pool")
+    small_pool: Literal["drop", "plain", "error"] = Field(
+        "drop", description="an utterance with too small a pool: left out, used unmatched, or an error"
+    )
+
+
+class ConvertSettings(Section):
+    """How one voice becomes another at conversion."""
+
+    topk: PositiveInt = Field(4, description="nearest frames that are averaged")
+    alpha: float = Field(0.0, ge=0, le=1, description="share of the source's own frames that is mixed in; 0: all target")
+    loudness_lufs: float | None = Field(-16.0, description="integrated loudness of the output; null leaves it")
+    trim_references: bool = Field(True, description="cut silence before and after the speech of each reference")
+
+
+class DemoSettings(Section):
+    """Which conversions the demo page shows."""
+
+    corpus: str = Field("", description="of the sources and references; empty: the training corpus")
+    trials: str = Field("", description="CSV of source,target,references; empty: drawn from held-out utterances")
+    pairs: PositiveInt = Field(32, description="how many are drawn when there is no trials file")
+    seed: NonNegativeInt = 0
+
+
+class Settings(Section):
+    """kNN-VC: what is matched, what is vocoded, how the vocoder is trained."""
+
+    corpus: str
+    match: str = Field(description="feature whose frames are compared")
+    synthesis: str = Field("", description="feature whose frames are averaged and vocoded; empty: the same")
+    prematch: PrematchSettings = PrematchSettings()
+    mix_plain: bool = Field(False, description="train_hifigan_prematched draws half of its crops from plain features")
+    generator: str | dict[str, Any] = "hifigan_v1"
+    training: TrainingSettings
+    convert: ConvertSettings = ConvertSettings()
+    demo: DemoSettings = DemoSettings()
+
+    @property
+    def units(self) -> str:
+        """The feature that the vocoder reads."""
+        return self.synthesis or self.match
+
+    @property
+    def demo_corpus(self) -> str:
+        """The corpus of the demo's sources and references."""
+        return self.demo.corpus or self.corpus
+
+    def corpora(self) -> set[str]:
+        """Every corpus that the system reads."""
+        return {self.corpus, self.demo_corpus}
+
+
+def check(config: Config) -> None:
+    """What would otherwise fail hours later: unknown names, grids that do not zip, rates that miss the hop."""
+    knnvc: Settings = config.systems["knnvc"]
+    for key, name in (("knnvc.corpus", knnvc.corpus), ("knnvc.demo.corpus", knnvc.demo_corpus)):
+        config.corpus(name, key)
+    match = config.feature(knnvc.match, "knnvc.match")
+    units = config.feature(knnvc.units, "knnvc.synthesis")
+    if match.grid != units.grid:
+        raise InputError(
+            f"config key 'knnvc.synthesis': {knnvc.units} lies on grid {units.grid}, knnvc.match on {match.grid}; "
+            "both must be on the same"
+        )
+    if units.grid.rate != config.audio.rate:
+        raise InputError(
+            f"config key 'audio.rate': {config.audio.rate}, but feature {knnvc.units} reads {units.grid.rate}; "
+            f"set audio.rate: {units.grid.rate}"
+        )
+    check_rates(generator_settings(knnvc.generator, "knnvc.generator"), units.grid.hop, "knnvc.generator")
+
+
+def prematch_slice(config: Config, corpus: str) -> Slice:
+    """What the pre-matched shards of a corpus depend on."""
+    knnvc: Settings = config.systems["knnvc"]
+    return {
+        "stage": "prematch",
+        "revision": PREMATCH_REVISION,
+        "settings": knnvc.prematch.model_dump(mode="json"),
+        "match": config.feature_slice(knnvc.match, corpus),
+        "synthesis": config.feature_slice(knnvc.units, corpus),
+    }
+
+
+def run_slice(config: Config, prematched: bool) -> Slice:
+    """What a trained vocoder depends on. `variants` are the kinds of units that its crops are drawn from."""
+    knnvc: Settings = config.systems["knnvc"]
+    units: FeatureSettings = config.feature(knnvc.units, "knnvc.synthesis")
+    plain = config.feature_slice(knnvc.units, knnvc.corpus)
+    matched = prematch_slice(config, knnvc.corpus)
+    return {
+        "stage": "train",
+        "task": "vocoder",
+        "revision": VOCODER_REVISION,
+        "system": "knnvc",
+        "generator": generator_settings(knnvc.generator, "knnvc.generator").model_dump(mode="json"),
+        "training": knnvc.training.model_dump(mode="json"),
+        "units": {"grid": str(units.grid), "dim": units.dim},
+        "wav": config.audio_slice(knnvc.corpus),
+        "variants": [matched, plain] if prematched and knnvc.mix_plain else [matched] if prematched else [plain],
+        "features": {
+            "match": config.feature(knnvc.match, "knnvc.match").content(),
+            "synthesis": units.content(),
+        },
+    }
+
+
+def render_slice(config: Config, prematched: bool) -> Slice:
+    """What the conversions of the demo depend on."""
+    knnvc: Settings = config.systems["knnvc"]
+    return {
+        "stage": "render",
+        "revision": RENDER_REVISION,
+        "convert": knnvc.convert.model_dump(mode="json"),
+        "demo": knnvc.demo.model_dump(mode="json", exclude={"trials"}),
+        "run": run_slice(config, prematched),
+        "match": config.feature_slice(knnvc.match, knnvc.demo_corpus),
+        "synthesis": config.feature_slice(knnvc.units, knnvc.demo_corpus),
+        "wav": config.audio_slice(knnvc.demo_corpus),
+    }

@@ -1,0 +1,122 @@
+"""Pre-matching: what the vocoder will hear at conversion, made from the speaker's own other utterances.
+
+Every frame of an utterance becomes the mean of its nearest frames among the speaker's other utterances, so that the
+vocoder learns from matched frames with a known recording as the target. Source: arXiv 2305.18975, section 3.3.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vcpipe.config import Slice
+from vcpipe.errors import InputError
+from vcpipe.manifest import Split, Utterance, by_speaker, read_table
+from vcpipe.store import Shard, write_shard
+from vcpipe.systems.knnvc.match import match
+
+log = logging.getLogger(__name__)
+
+
+def prematch_shard(
+    made_by: Slice, features: Path, synthesis: Path, manifest: Path, splits: Path, out: Path, device: torch.device
+) -> None:
+    """Pre-matches every utterance of a shard, speaker by speaker.
+
+    Args:
+        made_by: slice with the settings and, under `match` and `synthesis`, those of the two feature shards.
+        features: shard whose frames are compared.
+        synthesis: shard whose frames are averaged (the same file when the features are the same).
+        manifest: utterances of the shard.
+        splits: split of each: the pool is the speaker's training utterances, or, for a speaker without any,
+            those of the utterance's own split.
+    """
+    split_of = {row.utt_id: row.split for row in read_table(splits, Split)}
+    utterances = read_table(manifest, Utterance)
+    started = time.monotonic()
+    with Shard(features, made_by["match"]) as a, Shard(synthesis, made_by["synthesis"]) as b:
+        if a.grid != b.grid:
+            raise InputError(f"{synthesis}: grid {b.grid}, expected {a.grid} as in {features}; match and synthesis differ")
+        rows = _rows(utterances, split_of, a, b, made_by["settings"], device)
+        count = write_shard(out, rows, made_by=made_by, grid=b.grid, dim=b.dim, dtype="float16")
+    log.info("%s: %d of %d utterances in %.1f s", out, count, len(utterances), time.monotonic() - started)
+
+
+def _rows(
+    utterances: list[Utterance],
+    split_of: dict[str, str],
+    match_shard: Shard,
+    synthesis_shard: Shard,
+    settings: dict[str, Any],
+    device: torch.device,
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    for _, rows in by_speaker(utterances):
+        groups: dict[str, list[Utterance]] = {}
+        for u in rows:
+            groups.setdefault(u.group if settings["pool"] == "group" else "", []).append(u)
+        for members in groups.values():
+            yield from _one_pool(members, split_of, match_shard, synthesis_shard, settings, device)
+
+
+def _one_pool(
+    members: list[Utterance],
+    split_of: dict[str, str],
+    match_shard: Shard,
+    synthesis_shard: Shard,
+    settings: dict[str, Any],
+    device: torch.device,
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    pools: dict[str, Pool] = {}
+    has_train = any(split_of[u.utt_id] == "train" for u in members)
+    for u in members:
+        split = "train" if has_train else split_of[u.utt_id]
+        if split not in pools:
+            chosen = [v.utt_id for v in members if split_of[v.utt_id] == split]
+            pools[split] = Pool(chosen, match_shard, synthesis_shard, device)
+        pool = pools[split]
+        own = pool.rows.get(u.utt_id)
+        free = len(pool.match) - (own.stop - own.start if own else 0)
+        if free < max(settings["topk"], settings["min_pool_s"] * float(match_shard.grid.fps)):
+            if settings["small_pool"] == "error":
+                raise InputError(
+                    f"{u.utt_id}: its pool has {free / float(match_shard.grid.fps):.1f} s, prematch.min_pool_s is "
+                    f"{settings['min_pool_s']:g}; give the speaker more speech, or set prematch.small_pool to drop or plain"
+                )
+            if settings["small_pool"] == "plain":
+                yield u.utt_id, synthesis_shard.read(u.utt_id)
+            continue
+        query = torch.from_numpy(match_shard.read(u.utt_id)).to(device)
+        yield u.utt_id, match(query, pool.match, pool.synthesis, settings["topk"], own).cpu().numpy()
+
+
+class Pool:
+    """The frames of some utterances on end, on the device; `rows` says which are whose."""
+
+    def __init__(self, utt_ids: list[str], match_shard: Shard, synthesis_shard: Shard, device: torch.device):
+        self.rows: dict[str, slice] = {}
+        start = 0
+        for utt_id in utt_ids:
+            length = match_shard.length(utt_id)
+            if synthesis_shard.length(utt_id) != length:
+                raise InputError(
+                    f"{synthesis_shard.path}: {utt_id} has {synthesis_shard.length(utt_id)} frames, expected {length} as "
+                    f"in {match_shard.path}; make both again with snakemake"
+                )
+            self.rows[utt_id] = slice(start, start + length)
+            start += length
+        self.match = _stack(utt_ids, match_shard, device)
+        same = match_shard.path == synthesis_shard.path
+        self.synthesis = self.match if same else _stack(utt_ids, synthesis_shard, device)
+
+
+def _stack(utt_ids: list[str], shard: Shard, device: torch.device) -> Tensor:
+    parts = [shard.read(utt_id) for utt_id in utt_ids] or [np.zeros((0, shard.dim), np.float16)]
+    return torch.from_numpy(np.concatenate(parts)).to(device)

@@ -1,0 +1,83 @@
+"""The stage: from shards to the run folder of a vocoder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from vcpipe.config import Slice
+from vcpipe.data import Column, Crops, Variant, Whole, batches, fixed_subset
+from vcpipe.errors import InputError
+from vcpipe.manifest import Utterance, read_table, shard_names
+from vcpipe.training.loop import Loaders
+from vcpipe.training.loop import train as run_loop
+from vcpipe.training.runs import Info
+from vcpipe.vocoders import task
+from vcpipe.vocoders.config import VocoderConfig, of_slice
+
+
+def train_vocoder(
+    made_by: Slice,
+    manifest: Path,
+    audio: Path,
+    units: Sequence[Path],
+    state: Path,
+    out: Path,
+    device: torch.device,
+) -> Info:
+    """Trains a vocoder on the train split of a corpus, or goes on where the same slice was interrupted.
+
+    Args:
+        made_by: slice of the run; `wav` and each of `variants` are the slices of the shards.
+        manifest: of the whole corpus, with splits.
+        audio: folder of the audio shards.
+        units: folder of the shards of each variant, in the order of the slice; an utterance that one lacks is
+            drawn from the others.
+        state: folder for what an interrupted run needs.
+        out: run folder.
+        device: where the models are.
+    """
+    cfg = of_slice(made_by, "--slice")
+    if len(units) != len(made_by["variants"]):
+        raise InputError(f"--units: {len(units)} folders for the {len(made_by['variants'])} variants of the slice")
+    utterances = read_table(manifest, Utterance)
+    shards = shard_names(made_by["wav"]["shards"])
+
+    def columns(utt_ids: list[str]) -> list[Column]:
+        variants = [_variant(f, shards, expect) for f, expect in zip(units, made_by["variants"], strict=True)]
+        wav = Column("wav", [_variant(audio, shards, made_by["wav"])], utt_ids)
+        return [_fitting(Column("units", variants, utt_ids), cfg), wav]
+
+    split = {name: [u.utt_id for u in utterances if u.split == name] for name in ("train", "valid")}
+    for name, utt_ids in split.items():
+        if not utt_ids:
+            raise InputError(f"{manifest}: no utterance of split '{name}'; give the corpus one (corpora: splits)")
+    training = cfg.training
+    crops = Crops(
+        columns(split["train"]),
+        split["train"],
+        frames=training.segment_frames,
+        batch=training.batch,
+        seed=training.seed,
+        cache_mib=training.cache_mib,
+    )
+    held_out = columns(split["valid"])
+    usable = [i for i in split["valid"] if all(i in column for column in held_out)]
+    max_frames = max(1, int(training.valid_max_s * cfg.rate) // cfg.hop)
+    valid = Whole(held_out, fixed_subset(usable, training.valid_utterances), max_frames)
+    loaders = Loaders(lambda start, stop: batches(crops, start, stop, training.workers), valid)
+    return run_loop(task, cfg, training, loaders, made_by=made_by, run_dir=out, state_dir=state, device=device)
+
+
+def _variant(folder: Path, shards: list[str], expect: Slice) -> Variant:
+    return Variant(tuple(folder / f"{name}.h5" for name in shards), expect)
+
+
+def _fitting(units: Column, cfg: VocoderConfig) -> Column:
+    if units.grid != cfg.grid or units.dim != cfg.in_dim:
+        raise InputError(
+            f"units: {units.dim} columns on grid {units.grid} in the shards, the slice says {cfg.in_dim} on {cfg.grid}"
+        )
+    return units

@@ -1,0 +1,26 @@
+# evaluate: converted recordings -> metrics
+
+
+def demo_corpus(wildcards):
+    return CONFIG.systems[wildcards.system].demo_corpus
+
+
+rule judge:
+    input:
+        pairs="results/demo/{system}/pairs.jsonl",
+        manifest=lambda wildcards: f"results/corpora/{demo_corpus(wildcards)}/manifest.csv",
+        audio=lambda wildcards: audio_shards(demo_corpus(wildcards)),
+    output:
+        metrics="results/demo/{system}/metrics.json",
+        rows="results/demo/{system}/judged.jsonl",
+    log:
+        "logs/judge/{system}.log",
+    benchmark:
+        "logs/judge/{system}.tsv"
+    params:
+        cfg=lambda wildcards: canonical(CONFIG.judge_slice(demo_corpus(wildcards))),
+        audio=lambda wildcards: f"results/audio/{demo_corpus(wildcards)}",
+    threads: 2
+    shell:
+        "vcpipe evaluate --slice {params.cfg:q} --pairs {input.pairs:q} --manifest {input.manifest:q} "
+        "--audio {params.audio:q} --metrics {output.metrics:q} --rows {output.rows:q} --threads {threads} 2> {log:q}"

@@ -1,0 +1,17 @@
+# extract: audio shard -> feature shard
+
+
+rule extract:
+    input:
+        "results/audio/{corpus}/{shard}.h5",
+    output:
+        "results/features/{feature}/{corpus}/{shard}.h5",
+    log:
+        "logs/extract/{feature}/{corpus}/{shard}.log",
+    benchmark:
+        "logs/extract/{feature}/{corpus}/{shard}.tsv"
+    params:
+        cfg=feature_slice,
+    threads: 1
+    shell:
+        "vcpipe extract --slice {params.cfg:q} --audio {input:q} --out {output:q} --threads {threads} 2> {log:q}"
