@@ -51,7 +51,9 @@ def slices(raw: dict[str, Any]) -> dict[str, str]:
         ("features.other", {"kind": "mel"}, set()),
     ],
 )
-def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_others(key: str, value: object, stale: set[str]) -> None:
+def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_others(
+    key: str, value: object, stale: set[str]
+) -> None:
     before, after = slices(DEFAULT), slices(changed(key, value))
     assert {name for name in before if before[name] != after[name]} == stale
 
@@ -109,7 +111,9 @@ def test_every_preset_over_the_default_is_valid(preset: Path) -> None:
     def laid_over(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
         out = dict(base)
         for key, value in top.items():
-            out[key] = laid_over(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+            out[key] = (
+                laid_over(base[key], value) if isinstance(value, dict) and isinstance(base.get(key), dict) else value
+            )
         return out
 
     config = load(laid_over(DEFAULT, yaml.safe_load(preset.read_text())))
@@ -121,7 +125,12 @@ def test_the_paper_preset_is_the_papers_recipe() -> None:
     made_by = run_slice(config, prematched=True)
     training, generator = made_by["training"], made_by["generator"]
     assert (generator["rates"], generator["channels"], made_by["units"]["dim"]) == ([10, 8, 2, 2], 512, 1024)
-    assert (training["batch"], training["segment_frames"], training["lr"], training["steps"]) == (16, 22, 2e-4, 2_500_000)
+    assert (training["batch"], training["segment_frames"], training["lr"], training["steps"]) == (
+        16,
+        22,
+        2e-4,
+        2_500_000,
+    )
     assert (training["betas"], training["lr_decay"]) == ([0.8, 0.99], 0.999)
     assert (training["weights"]["mel"], training["weights"]["feature"]) == (45.0, 2.0)
     assert training["discriminators"] == "hifigan" and training["adversarial_from"] == 0

@@ -112,7 +112,7 @@ def _pip_lock(python: Path, lines: list[str]) -> None:
 
 
 def _pip(python: Path, arguments: list[str]) -> None:
-    hint = "see the lines above; building pyworld needs a C++ compiler (apt-get install g++)"
+    hint = "see the lines above; is the package index reachable, and is there space on the disk?"
     _run([str(python), "-m", "pip", "install", "-qq", *arguments], hint)
 
 

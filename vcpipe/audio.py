@@ -28,7 +28,7 @@ REASONS = {
 }
 
 
-class BadAudio(Exception):  # noqa: N818 (a verdict on a file, not a fault of the program)
+class BadAudio(Exception):
     """A recording that cannot be used; `reason` is a key of `REASONS`."""
 
     def __init__(self, reason: str, detail: str):

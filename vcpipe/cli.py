@@ -135,7 +135,6 @@ def inspect(path: Path, verify: Annotated[bool, typer.Option(help="check every v
 @app.command("demo-summary")
 def demo_summary(results: Path = Path("results")) -> None:
     """Prints where the demo page, the run folder and the metrics are, and the figures."""
-    from vcpipe.report.summary import summary
+    from vcpipe.report.demo import summary
 
     print(summary(results))
-

@@ -25,7 +25,9 @@ def describe(path: Path, verify: bool = False) -> str:
         raise InputError(f"{path}: no such file or folder; give a shard, run folder, manifest or .jsonl file")
     kinds = {".h5": lambda p: _shard(p, verify), ".csv": _table, ".jsonl": _lines}
     if path.suffix not in kinds:
-        raise InputError(f"{path}: expected a .h5, .csv or .jsonl file or a run folder; found {path.suffix or 'a file'}")
+        raise InputError(
+            f"{path}: expected a .h5, .csv or .jsonl file or a run folder; found {path.suffix or 'a file'}"
+        )
     return kinds[path.suffix](path)
 
 
@@ -39,7 +41,8 @@ def _shard(path: Path, verify: bool) -> str:
         lines = [
             f"shard       {path} ({path.stat().st_size / 2**20:.1f} MiB)",
             f"utterances  {len(shard.utt_ids)}",
-            f"rows        {rows} x {shard.dim} {shard.values.dtype}, {rows / float(shard.grid.fps):.1f} s at {shard.grid}",
+            f"rows        {rows} x {shard.dim} {shard.values.dtype}",
+            f"duration    {rows / float(shard.grid.fps):.1f} s on grid {shard.grid}",
             f"checksum    {shard.checksum} ({'checked, good' if verify else 'not checked; --verify does'})",
             "slice       " + json.dumps(shard.slice, indent=2).replace("\n", "\n            "),
         ]

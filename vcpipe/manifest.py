@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from vcpipe.errors import InputError
 
@@ -98,12 +98,14 @@ def read_table(path: str | Path, kind: type[Row]) -> list[Row]:
         header = next(reader, [])
         expected = [field.name for field in fields(kind)]
         if header != expected:
-            raise InputError(f"{path}: expected the columns {','.join(expected)}, found {','.join(header) or 'nothing'}")
+            raise InputError(
+                f"{path}: expected the columns {','.join(expected)}, found {','.join(header) or 'nothing'}"
+            )
         convert: list[Callable[[str], object]] = [int if field.type == "int" else str for field in fields(kind)]
-        return [kind(*(c(v) for c, v in zip(convert, row, strict=True))) for row in reader]
+        return [kind(*cast(Any, [c(v) for c, v in zip(convert, row, strict=True)])) for row in reader]
 
 
-class atomic_path:  # noqa: N801 (it reads as a function at every call)
+class atomic_path:
     """`with atomic_path(final) as tmp:` gives a temporary name beside `final` and renames it when the block succeeds.
 
     The file and its folder are flushed to disk before and after the rename; on an error nothing is left.

@@ -29,7 +29,7 @@ CHUNK_ROWS = 4096
 
 def write_shard(
     path: str | Path,
-    rows: Iterable[tuple[str, NDArray[Any]]],
+    rows: Iterable[tuple[str, NDArray[Any] | Iterator[NDArray[Any]]]],
     *,
     made_by: Slice,
     grid: Grid,
@@ -37,6 +37,8 @@ def write_shard(
     dtype: str,
 ) -> int:
     """Streams `(utt_id, (T, D))` rows into a shard; nothing is left behind when a row fails.
+
+    A row may come as an iterator of blocks `(t_i, D)`, so that a long recording need not be in memory whole.
 
     Args:
         path: final name; a temporary name beside it is used until all is written and flushed.
@@ -53,14 +55,19 @@ def write_shard(
     ids: list[str] = []
     offsets = [0]
     with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
-        values = f.create_dataset("values", (0, dim), dtype, maxshape=(None, dim), chunks=(_chunk(dim), dim), fletcher32=True)
-        for utt_id, array in rows:
-            block = _checked(utt_id, array, dim, dtype)
-            values.resize(offsets[-1] + len(block), axis=0)
-            values[offsets[-1] :] = block
-            digest.update(block.tobytes())
+        values = f.create_dataset(
+            "values", (0, dim), dtype, maxshape=(None, dim), chunks=(_chunk(dim), dim), fletcher32=True
+        )
+        for utt_id, row in rows:
+            end = offsets[-1]
+            for array in [row] if isinstance(row, np.ndarray) else row:
+                block = _checked(utt_id, array, dim, dtype)
+                values.resize(end + len(block), axis=0)
+                values[end:] = block
+                digest.update(block.tobytes())
+                end += len(block)
             ids.append(utt_id)
-            offsets.append(offsets[-1] + len(block))
+            offsets.append(end)
         if len(set(ids)) != len(ids):
             twice = next(i for i in ids if ids.count(i) > 1)
             raise InputError(f"{path}: utterance {twice} comes twice; utterance ids must be unique within a corpus")
@@ -110,7 +117,9 @@ class Shard:
         if len(self.offsets) != len(self.utt_ids) + 1 or self.offsets[-1] != len(self.values):
             raise InputError(f"{self.path}: damaged (its index does not fit its values); {self._again()}")
         if expect is not None and canonical(expect) != attrs["slice"]:
-            raise InputError(f"{self.path}: made under other settings: {difference(self.slice, expect)}; {self._again()}")
+            raise InputError(
+                f"{self.path}: made under other settings: {difference(self.slice, expect)}; {self._again()}"
+            )
         self.grid = Grid(int(rate), int(hop))
         self.checksum = attrs["checksum"]
         self._index = {utt_id: i for i, utt_id in enumerate(self.utt_ids)}
@@ -161,8 +170,8 @@ class Shard:
         """Reads every value against the checksum; an InputError names the file when it does not fit."""
         digest = hashlib.blake2b(digest_size=16)
         try:
-            for i in range(len(self.utt_ids)):
-                digest.update(self.values[self.offsets[i] : self.offsets[i + 1]].tobytes())
+            for start in range(0, len(self.values), CHUNK_ROWS):
+                digest.update(self.values[start : start + CHUNK_ROWS].tobytes())
         except (OSError, RuntimeError) as error:
             raise InputError(f"{self.path}: damaged ({error}); {self._again()}") from None
         found = _finish(digest, self.utt_ids, list(self.offsets))
@@ -197,7 +206,9 @@ class Shards:
     def read(self, utt_id: str) -> NDArray[Any]:
         """All rows of an utterance, `(T, D)`."""
         if utt_id not in self._owner:
-            raise InputError(f"{self.folder}: utterance {utt_id} is in none of its shards; make them again with snakemake")
+            raise InputError(
+                f"{self.folder}: utterance {utt_id} is in none of its shards; make them again with snakemake"
+            )
         return self._owner[utt_id].read(utt_id)
 
 

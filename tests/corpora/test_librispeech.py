@@ -31,7 +31,9 @@ def settings(root: Path, **subsets: str) -> librispeech.Settings:
 
 
 def test_the_official_tree_is_listed_with_speakers_chapters_texts_and_splits(tmp_path: Path) -> None:
-    found = librispeech.scan(settings(miniature(tmp_path), **{"train-clean-100": "train", "dev-clean": "valid"}), tmp_path)
+    found = librispeech.scan(
+        settings(miniature(tmp_path), **{"train-clean-100": "train", "dev-clean": "valid"}), tmp_path
+    )
     assert len(found) == 6
     by_id = {c.utt_id: c for c in found}
     first = by_id["84-121123-0001"]

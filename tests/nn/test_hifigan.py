@@ -8,7 +8,14 @@ import torch
 
 from vcpipe.nn.hifigan import HifiGan, fused_weights
 
-TINY = {"rates": (5, 4), "kernels": (11, 8), "channels": 8, "pre_dim": None, "resblock_kernels": (3,), "dilations": ((1, 3),)}
+TINY = {
+    "rates": (5, 4),
+    "kernels": (11, 8),
+    "channels": 8,
+    "pre_dim": None,
+    "resblock_kernels": (3,),
+    "dilations": ((1, 3),),
+}
 
 
 def count(model):

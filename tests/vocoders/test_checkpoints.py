@@ -14,7 +14,13 @@ from vcpipe.vocoders.config import generator_settings
 from vcpipe.vocoders.task import build_generator
 
 SHAPE = {"preset": "hifigan_v1", "rates": [5, 4], "kernels": [11, 8], "channels": 8, "pre_dim": 6}
-OLD = {"original0": "weight_g", "original1": "weight_v", "original": "weight_orig", "0._u": "weight_u", "0._v": "weight_v"}
+OLD = {
+    "original0": "weight_g",
+    "original1": "weight_v",
+    "original": "weight_orig",
+    "0._u": "weight_u",
+    "0._v": "weight_v",
+}
 
 
 def generator(seed=0, normed=True):

@@ -43,7 +43,9 @@ def made_by(**training):
         "stage": "train",
         "task": "vocoder",
         "revision": REVISION,
-        "generator": generator_settings({"preset": "vocos_small", "width": 16, "depth": 1}, "g").model_dump(mode="json"),
+        "generator": generator_settings({"preset": "vocos_small", "width": 16, "depth": 1}, "g").model_dump(
+            mode="json"
+        ),
         "training": check(TrainingSettings, values, "t").model_dump(mode="json"),
         "units": {"grid": "16000/320", "dim": 6},
         "wav": WAV,

@@ -59,7 +59,16 @@ class Project:
 
     def snakemake(self, *arguments: str, check: bool = True) -> str:
         (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2", *arguments]
+        command = [
+            sys.executable,
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(ROOT / "Snakefile"),
+            "--cores",
+            "2",
+            *arguments,
+        ]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment, timeout=600)
         output = done.stdout + done.stderr
@@ -146,13 +155,17 @@ def test_a_new_speaker_runs_one_shard_of_each_stage(project: Project) -> None:
     shutil.copytree(project.corpus / "spk0", folder)
     try:
         shard = f"{speaker_shard('newcomer', SHARDS):03d}"
-        assert project.planned() == {
-            ("prepare_audio", shard),
-            ("extract", f"tiny {shard}"),
-            ("extract", f"other {shard}"),
-            ("prematch", shard),
-            ("manifest", ""),
-        } | TRAIN
+        assert (
+            project.planned()
+            == {
+                ("prepare_audio", shard),
+                ("extract", f"tiny {shard}"),
+                ("extract", f"other {shard}"),
+                ("prematch", shard),
+                ("manifest", ""),
+            }
+            | TRAIN
+        )
     finally:
         shutil.rmtree(folder)
 

@@ -84,7 +84,9 @@ def _read_splits(name: str, folder: Path, candidates: list[Candidate]) -> dict[s
             rows = csv.DictReader(f)
             columns = set(rows.fieldnames or ())
             if not columns & {"utt_id", "audio_path"}:
-                raise InputError(f"{path}: expected a column utt_id or audio_path, found {', '.join(columns) or 'none'}")
+                raise InputError(
+                    f"{path}: expected a column utt_id or audio_path, found {', '.join(columns) or 'none'}"
+                )
             ids = [row["utt_id"] if "utt_id" in columns else by_path.get(row["audio_path"], "") for row in rows]
         for utt_id in ids:
             if utt_id in out and out[utt_id] != split:

@@ -61,7 +61,9 @@ def gather(folder: Path, n_shards: int, max_reject_share: float) -> None:
     names = [f"{shard}.csv" for shard in shard_names(n_shards)]
     split_of = {row.utt_id: row.split for name in names for row in read_table(folder / "splits" / name, Split)}
     good = [
-        replace(u, split=split_of[u.utt_id]) for name in names for u in read_table(folder / "manifests" / name, Utterance)
+        replace(u, split=split_of[u.utt_id])
+        for name in names
+        for u in read_table(folder / "manifests" / name, Utterance)
     ]
     bad = [row for name in names for row in read_table(folder / "rejects" / name, Reject)]
     bad += read_table(folder / "lists" / "rejects.csv", Reject)

@@ -1,1 +1,1 @@
-
+"""Judges: what was understood, and whose voice it was."""

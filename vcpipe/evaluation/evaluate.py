@@ -48,7 +48,13 @@ def evaluate_pairs(made_by: Slice, pairs: Path, manifest: Path, shards: Path, me
         tmp.write_text("".join(json.dumps(asdict(row), sort_keys=True) + "\n" for row in found), encoding="utf-8")
     with atomic_path(metrics) as tmp:
         tmp.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    log.info("%s: %d pairs, WER %s, nearer to the target %.1f %%", metrics, summary.n, summary.wer, 100 * summary.nearer_to_target)
+    log.info(
+        "%s: %d pairs, WER %s, nearer to the target %.1f %%",
+        metrics,
+        summary.n,
+        summary.wer,
+        100 * summary.nearer_to_target,
+    )
 
 
 class Enrolment:

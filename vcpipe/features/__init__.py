@@ -1,1 +1,1 @@
-
+"""Features: one file each, from recordings to frames."""

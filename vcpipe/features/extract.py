@@ -52,22 +52,39 @@ def extract_shard(made_by: Slice, audio: Path, out: Path, device: torch.device) 
     log.info("%s: %.1f s of audio in %.1f s, %.1f times real time", out, audio_s, elapsed, audio_s / max(elapsed, 1e-9))
 
 
-def _rows(shard: Shard, extractor: Extractor) -> Iterator[tuple[str, NDArray[Any]]]:
+def _rows(shard: Shard, extractor: Extractor) -> Iterator[tuple[str, NDArray[Any] | Iterator[NDArray[Any]]]]:
     for ids in _groups(shard):
-        waves = [torch.from_numpy(shard.read(utt_id)[:, 0]) for utt_id in ids]
-        for utt_id, frames in zip(ids, extractor.batch(waves), strict=True):
-            yield utt_id, frames.numpy()
+        if len(ids) == 1:
+            blocks = extractor.stream(Recording(shard, ids[0]))
+            yield ids[0], (block.numpy() for block in blocks)
+        else:
+            found = extractor.batch([Recording(shard, utt_id) for utt_id in ids])
+            yield from ((utt_id, frames.numpy()) for utt_id, frames in zip(ids, found, strict=True))
+
+
+class Recording:
+    """An utterance of an audio shard as a one-dimensional array that is read where it is sliced."""
+
+    dtype = "float32"
+
+    def __init__(self, shard: Shard, utt_id: str):
+        self.shard, self.utt_id, self.shape = shard, utt_id, (shard.length(utt_id),)
+
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        start, stop, _ = rows.indices(self.shape[0])
+        samples: NDArray[Any] = self.shard.read(self.utt_id, start, stop - start)[:, 0]
+        return samples
 
 
 def _groups(shard: Shard) -> Iterator[list[str]]:
-    """Runs of utterances of about `BATCH_S` together: bounds memory, leaves the extractor room to sort by length."""
+    """Runs of utterances of at most `BATCH_S` together, to be batched; a longer one stands alone, to be streamed."""
     group: list[str] = []
     budget = BATCH_S * shard.grid.rate
     for utt_id in shard.utt_ids:
-        group.append(utt_id)
-        budget -= shard.length(utt_id)
-        if budget <= 0:
+        if group and shard.length(utt_id) > budget:
             yield group
             group, budget = [], BATCH_S * shard.grid.rate
+        group.append(utt_id)
+        budget -= shard.length(utt_id)
     if group:
         yield group

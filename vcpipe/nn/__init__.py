@@ -1,1 +1,1 @@
-
+"""Networks, without anything of corpora, shards or configs."""

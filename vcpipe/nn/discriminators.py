@@ -122,7 +122,7 @@ class MultiResolution(nn.Module):
 
 
 class Resolution(nn.Module):
-    """Two-dimensional convolutions over `(frames, bins)`, halving the bins; frames overlap by half."""
+    """Two-dimensional convolutions over `(frames, bins)` that thin out the bins; frames overlap by half."""
 
     window: Tensor
 
@@ -133,7 +133,7 @@ class Resolution(nn.Module):
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, kernel, stride, padding=(kernel[0] // 2, kernel[1] // 2)))
             for a, b, kernel, stride in (
-                (1, c, (3, 9), (1, 2)),
+                (1, c, (3, 9), (1, 4)),
                 (c, 2 * c, (3, 9), (1, 2)),
                 (2 * c, 4 * c, (3, 5), (2, 2)),
                 (4 * c, 4 * c, (3, 3), (1, 1)),

@@ -32,8 +32,9 @@ class Pair:
         source: `(N,)` float32 mono in [-1, 1] and its samples per second.
         reference: a recording of the target speaker, alike.
         converted: what came out, alike.
-        numbers: what was measured; `hypothesis` (str), `word_errors`, `words`, `source_word_errors`, `cos_target`,
-            `cos_source` and `nearer_to_target` (bool) have their own places, any other number is listed by its name.
+        numbers: what was measured. `hypothesis` (str), `word_errors`, `words`, `source_word_errors`, the same for
+            `char`, `cos_target`, `cos_source` and `nearer_to_target` (bool) have their own places; any other number
+            is listed by its name.
     """
 
     name: str
@@ -63,7 +64,7 @@ def write_page(
     how: Sequence[str],
     title: str = "Voice conversion demo",
 ) -> Path:
-    """Writes `out_dir/index.html` with its `audio/*.wav` and `pictures/*.png`; the page last, when all it shows is there.
+    """Writes `out_dir/index.html` with its `audio/*.wav` and `pictures/*.png`; the page last, when all is there.
 
     A recording that already lies in `audio/` with the same sound is left as it is.
 
@@ -110,14 +111,9 @@ def figures(summary: Mapping[str, Any]) -> list[Figure]:
     has = {key: value for key, value in summary.items() if value is not None}
     shown = []
     if "wer" in has:
-        also = (
-            f" In the original recordings it gets {_percent(has['source_wer'])} wrong." if "source_wer" in has else ""
-        )
-        shown.append(
-            Figure(
-                "Words misheard", _percent(has["wer"]), f"by a speech recogniser that listens to the conversions.{also}"
-            )
-        )
+        also = f" In the original recordings: {_percent(has['source_wer'])}." if "source_wer" in has else ""
+        meaning = f"by a speech recogniser that listens to the conversions.{also}"
+        shown.append(Figure("Words misheard", _percent(has["wer"]), meaning))
     if "nearer_to_target" in has:
         meaning = "of the conversions sound, to a speaker verifier, more like the target than like the source speaker."
         shown.append(Figure("Right voice", _percent(has["nearer_to_target"], digits=0), meaning))
@@ -126,9 +122,7 @@ def figures(summary: Mapping[str, Any]) -> list[Figure]:
         meaning = f"to the target voice on average{also}. 1 is the same voice to the verifier."
         shown.append(Figure("Similarity", f"{has['cos_target']:.2f}", meaning))
     if "rtf" in has:
-        meaning = (
-            "of work for each second of speech, on the machine that made this page. Below 1 s is faster than speaking."
-        )
+        meaning = "of work for each second of speech, on one machine. Below 1 s is faster than speaking."
         shown.append(Figure("Time taken", f"{has['rtf']:.2f} s", meaning))
     if "reference_s" in has:
         meaning = "of the target's speech were given to imitate, on average."
@@ -153,19 +147,15 @@ def _check(pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         slug = _slug(pair.name)
         if slug in seen:
-            raise InputError(
-                f"demo page: pairs '{seen[slug]}' and '{pair.name}' have one file name; rename one of them"
-            )
+            raise InputError(f"demo page: pairs '{seen[slug]}' and '{pair.name}' have one file name; rename one")
         seen[slug] = pair.name
         for kind in KINDS:
             wave, rate = getattr(pair, kind)
             if wave.ndim != 1 or not len(wave) or rate <= 0 or not np.isfinite(wave).all():
-                found = f"shape {wave.shape} at {rate} Hz" + (
-                    "" if np.isfinite(wave).all() else " with NaN or infinity"
-                )
+                flaw = "" if np.isfinite(wave).all() else " with NaN or infinity"
                 raise InputError(
-                    f"demo page: {kind} of pair '{pair.name}': expected (samples,) of finite numbers, found {found}; "
-                    "make it again"
+                    f"demo page: {kind} of pair '{pair.name}': expected (samples,) of finite numbers, "
+                    f"found shape {wave.shape} at {rate} Hz{flaw}; make it again"
                 )
 
 
@@ -197,6 +187,7 @@ def _show(pair: Pair, out: Path) -> dict[str, Any]:
 
 _PLACED = {
     *("hypothesis", "source_hypothesis", "word_errors", "words", "source_word_errors"),
+    *("char_errors", "chars", "source_char_errors"),
     *("cos_target", "cos_source", "nearer_to_target"),
 }
 

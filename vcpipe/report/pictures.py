@@ -39,7 +39,7 @@ def spectrogram(wave: Wave, rate: int, seconds: float, path: str | Path) -> None
     pixels = np.zeros((ROWS, width, 4), np.uint8)
     pixels[:, : shade.shape[1]] = mpl.colormaps["magma"](shade, bytes=True)
     with atomic_path(path) as tmp:
-        imsave(tmp, pixels, format="png", origin="lower", metadata={"Software": None})
+        imsave(tmp, pixels, format="png", origin="lower")
 
 
 def levels_db(wave: Wave, rate: int) -> NDArray[np.float32]:
@@ -53,8 +53,9 @@ def levels_db(wave: Wave, rate: int) -> NDArray[np.float32]:
     frames = np.lib.stride_tricks.sliding_window_view(padded, size)[::hop][: max(len(wave) // hop, 1)]
     power = np.abs(np.fft.rfft(frames * np.hanning(size), n_fft)) ** 2  # (T, n_fft // 2 + 1)
     bins = mel_spaced_hz() * n_fft / rate
-    column = np.arange(power.shape[1])
-    rows = np.stack([np.interp(bins, column, frame, right=0.0) for frame in power], axis=1)
+    below = np.minimum(bins.astype(int), power.shape[1] - 2)
+    share = bins - below
+    rows = ((1 - share) * power[:, below] + share * power[:, below + 1]).T * (bins <= n_fft / 2)[:, None]
     loudest = float(rows.max())
     if loudest <= 0:
         return np.full(rows.shape, -RANGE_DB, np.float32)

@@ -16,7 +16,8 @@ def by_hand(query: Tensor, pool: Tensor, k: int, banned: range = range(0)) -> li
     out = []
     for q in query.double():
         distance = [
-            2.0 if i in banned else float(1 - torch.dot(q, p) / (q.norm() * p.norm())) for i, p in enumerate(pool.double())
+            2.0 if i in banned else float(1 - torch.dot(q, p) / (q.norm() * p.norm()))
+            for i, p in enumerate(pool.double())
         ]
         out.append(sorted(range(len(pool)), key=lambda i: distance[i])[:k])
     return out

@@ -16,6 +16,7 @@ from vcpipe.systems.knnvc.match import match
 from vcpipe.systems.knnvc.prematch import prematch_shard
 
 GRID = Grid(16000, 320)
+HALVES = ((slice(0, 15), slice(15, 30)), (slice(15, 30), slice(0, 15)))
 FEATURE: Slice = {"stage": "feature", "feature": {"kind": "made-up"}}
 
 
@@ -65,10 +66,12 @@ def test_every_utterance_is_matched_against_the_speakers_other_training_utteranc
     np.testing.assert_array_equal(grouped["a2"], case.expected("a2", ["a3"]))
 
 
-def test_too_small_a_pool_is_dropped_kept_plain_or_an_error(tmp_path: Path) -> None:
+def test_too_small_a_pool_is_dropped_kept_plain_matched_by_halves_or_an_error(tmp_path: Path) -> None:
     case = Case(tmp_path, {"a1": ("a", "", "train", 30), "b1": ("b", "", "train", 30), "b2": ("b", "", "train", 30)})
     assert list(case.run(small_pool="drop")) == ["b1", "b2"]
     np.testing.assert_array_equal(case.run(small_pool="plain")["a1"], case.frames["a1"])
+    halves = [match(torch.from_numpy(case.frames["a1"][a]), torch.from_numpy(case.frames["a1"][b])) for a, b in HALVES]
+    np.testing.assert_array_equal(case.run(small_pool="halves")["a1"], torch.cat(halves).half().numpy())
     with pytest.raises(InputError, match=r"a1: its pool has 0\.0 s, prematch\.min_pool_s is 0\.1"):
         case.run(small_pool="error")
 

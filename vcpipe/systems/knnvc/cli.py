@@ -107,9 +107,7 @@ def convert(
     settings = {"topk": topk, "alpha": alpha, "loudness_lufs": loudness or None, "trim_references": trim}
     for path in sources:
         started = time.monotonic()
-        wave = converter.convert(
-            converter.frames(path), pool, topk, alpha, loudness or None, target_duration or None
-        )
+        wave = converter.convert(converter.frames(path), pool, topk, alpha, loudness or None, target_duration or None)
         elapsed_s = time.monotonic() - started
         target = out / f"{path.stem}.wav"
         sound.save(target, wave, converter.grid.rate)

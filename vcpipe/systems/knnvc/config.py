@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from vcpipe.config import Config, FeatureSettings, Settings as Section, Slice
+from vcpipe.config import Config, FeatureSettings, Slice
+from vcpipe.config import Settings as Section
 from vcpipe.errors import InputError
 from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
 from vcpipe.vocoders.config import TrainingSettings, check_rates, generator_settings
@@ -21,8 +22,10 @@ class PrematchSettings(Section):
     topk: PositiveInt = Field(4, description="nearest frames that are averaged")
     pool: Literal["speaker", "group"] = Field("speaker", description="group: the recording session (a chapter)")
     min_pool_s: float = Field(10.0, ge=0, description="a smaller pool falls under small_pool")
-    small_pool: Literal["drop", "plain", "error"] = Field(
-        "drop", description="an utterance with too small a pool: left out, used unmatched, or an error"
+    small_pool: Literal["drop", "plain", "halves", "error"] = Field(
+        "drop",
+        description="an utterance with too small a pool: left out, used unmatched, each half matched against the other "
+        "half, or an error",
     )
 
 
@@ -30,7 +33,9 @@ class ConvertSettings(Section):
     """How one voice becomes another at conversion."""
 
     topk: PositiveInt = Field(4, description="nearest frames that are averaged")
-    alpha: float = Field(0.0, ge=0, le=1, description="share of the source's own frames that is mixed in; 0: all target")
+    alpha: float = Field(
+        0.0, ge=0, le=1, description="share of the source's own frames that is mixed in; 0: all target"
+    )
     loudness_lufs: float | None = Field(-16.0, description="integrated loudness of the output; null leaves it")
     trim_references: bool = Field(True, description="cut silence before and after the speech of each reference")
 

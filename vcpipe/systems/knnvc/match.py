@@ -13,9 +13,7 @@ from vcpipe.errors import InputError
 BLOCK_MIB = 256
 
 
-def match(
-    query: Tensor, pool: Tensor, synthesis: Tensor | None = None, k: int = 4, own: slice | None = None
-) -> Tensor:
+def match(query: Tensor, pool: Tensor, synthesis: Tensor | None = None, k: int = 4, own: slice | None = None) -> Tensor:
     """Replaces every frame by the mean of its `k` nearest frames of the pool.
 
     Args:

@@ -44,7 +44,9 @@ def prematch_shard(
     started = time.monotonic()
     with Shard(features, made_by["match"]) as a, Shard(synthesis, made_by["synthesis"]) as b:
         if a.grid != b.grid:
-            raise InputError(f"{synthesis}: grid {b.grid}, expected {a.grid} as in {features}; match and synthesis differ")
+            raise InputError(
+                f"{synthesis}: grid {b.grid}, expected {a.grid} as in {features}; match and synthesis differ"
+            )
         rows = _rows(utterances, split_of, a, b, made_by["settings"], device)
         count = write_shard(out, rows, made_by=made_by, grid=b.grid, dim=b.dim, dtype="float16")
     log.info("%s: %d of %d utterances in %.1f s", out, count, len(utterances), time.monotonic() - started)
@@ -88,13 +90,24 @@ def _one_pool(
             if settings["small_pool"] == "error":
                 raise InputError(
                     f"{u.utt_id}: its pool has {free / float(match_shard.grid.fps):.1f} s, prematch.min_pool_s is "
-                    f"{settings['min_pool_s']:g}; give the speaker more speech, or set prematch.small_pool to drop or plain"
+                    f"{settings['min_pool_s']:g}; give the speaker more speech, or set prematch.small_pool to drop, "
+                    "halves or plain"
                 )
             if settings["small_pool"] == "plain":
                 yield u.utt_id, synthesis_shard.read(u.utt_id)
+            elif settings["small_pool"] == "halves" and match_shard.length(u.utt_id) >= 2 * settings["topk"]:
+                yield u.utt_id, _halves(Pool([u.utt_id], match_shard, synthesis_shard, device), settings["topk"])
             continue
         query = torch.from_numpy(match_shard.read(u.utt_id)).to(device)
         yield u.utt_id, match(query, pool.match, pool.synthesis, settings["topk"], own).cpu().numpy()
+
+
+def _halves(own: Pool, topk: int) -> NDArray[Any]:
+    """Each half of an utterance matched against the other half: for corpora with one recording of each speaker."""
+    middle = len(own.match) // 2
+    first, second = slice(0, middle), slice(middle, len(own.match))
+    parts = [match(own.match[half], own.match, own.synthesis, topk, own=half) for half in (first, second)]
+    return torch.cat(parts).cpu().numpy()
 
 
 class Pool:
@@ -107,8 +120,8 @@ class Pool:
             length = match_shard.length(utt_id)
             if synthesis_shard.length(utt_id) != length:
                 raise InputError(
-                    f"{synthesis_shard.path}: {utt_id} has {synthesis_shard.length(utt_id)} frames, expected {length} as "
-                    f"in {match_shard.path}; make both again with snakemake"
+                    f"{synthesis_shard.path}: {utt_id} has {synthesis_shard.length(utt_id)} frames, expected {length} "
+                    f"as in {match_shard.path}; make both again with snakemake"
                 )
             self.rows[utt_id] = slice(start, start + length)
             start += length

@@ -1,0 +1,5 @@
+"""For `torch.hub.load(<this repository>, 'knn_vc', ...)`."""
+
+dependencies = ["torch", "torchaudio", "numpy", "pydantic", "soundfile", "soxr", "pyloudnorm", "silero_vad"]
+
+from vcpipe.systems.knnvc.hub import knn_vc  # noqa: E402, F401
