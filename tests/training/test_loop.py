@@ -180,7 +180,7 @@ def test_a_run_folder_of_before_is_replaced_whole(toy, tmp_path):
     (tmp_path / "run" / "junk").write_text("old")
     go(toy, tmp_path)
     assert not (tmp_path / "run" / "junk").exists()
-    assert runs.load(tmp_path / "run", task=toy.task)[1]["step"] == 12
+    assert runs.load(tmp_path / "run", toy.task)[1]["step"] == 12
 
 
 def test_signal_handlers_are_given_back(toy, tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from vcpipe.errors import InputError
 from vcpipe.training import runs
+from vcpipe.vocoders import task as vocoder
 
 SLICE = {"stage": "train", "task": "toy"}
 
@@ -18,7 +19,7 @@ def run(toy, tmp_path):
 
 
 def test_gives_back_what_was_written(toy, run):
-    module, info = runs.load(run, "cpu", toy.task)
+    module, info = runs.load(run, toy.task)
     assert (info["step"], info["slice"], info["note"]) == (7, SLICE, 1)
     assert not module.training
     assert not any(p.requires_grad for p in module.parameters())
@@ -42,7 +43,7 @@ def test_no_pickle_in_the_folder(run):
 def test_a_damaged_folder_is_refused(toy, run, damage, words):
     damage(run)
     with pytest.raises(InputError, match=words):
-        runs.load(run, "cpu", toy.task)
+        runs.load(run, toy.task)
 
 
 def test_one_changed_byte_is_noticed(toy, run):
@@ -51,21 +52,21 @@ def test_one_changed_byte_is_noticed(toy, run):
     data[-3] ^= 1
     path.write_bytes(data)
     with pytest.raises(InputError, match="damaged, or not the weights"):
-        runs.load(run, "cpu", toy.task)
+        runs.load(run, toy.task)
 
 
 def test_weights_of_another_run_are_noticed(toy, run, tmp_path):
     state = toy.task.build(toy.settings(), torch.device("cpu"))
     runs.write_weights(run / "model.safetensors", toy.task.export(state), 7, None)
     with pytest.raises(InputError, match="not the weights that"):
-        runs.load(run, "cpu", toy.task)
+        runs.load(run, toy.task)
 
 
 def test_another_tasks_or_revisions_run_is_no_vocoder(run):
     with pytest.raises(InputError, match="expected the run of a vocoder, found 'toy'"):
-        runs.load(run)
+        runs.load(run, vocoder)
     info = json.loads((run / "config.json").read_text())
     info["slice"] = {"task": "vocoder", "revision": 0}
     (run / "config.json").write_text(json.dumps(info))
     with pytest.raises(InputError, match="made by revision 0 of the vocoder code"):
-        runs.load(run)
+        runs.load(run, vocoder)

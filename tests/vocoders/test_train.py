@@ -62,7 +62,7 @@ def go(corpus, slice_, out="run"):
 def test_a_trained_vocoder_is_loaded_from_its_folder_alone(corpus):
     go(corpus, made_by())
     (corpus / "run").rename(corpus / "elsewhere")
-    generator, info = runs.load(corpus / "elsewhere", "cpu")
+    generator, info = runs.load(corpus / "elsewhere", task)
     assert info["slice"] == made_by()
     assert generator(torch.zeros(1, 5, 6)).shape == (1, 1, 1600)
 

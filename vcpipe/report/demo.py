@@ -24,7 +24,7 @@ def write_demo(folder: Path) -> None:
     how = [
         f"Every source was converted by {system} into the voice of one other speaker, from whom it heard "
         f"{metrics['reference_s']:.0f} seconds on average. The sources were kept out of the training.",
-        "The words were judged by a speech recogniser, the voice by a speaker verifier that took no part in the making.",
+        "The words were judged by a speech recogniser, the voice by a speaker verifier; it took no part in the making.",
         "$ snakemake --cores all demo",
     ]
     settings = {"conversion": lines[0]["settings"], "judges": metrics["judge"], "vcpipe": lines[0]["vcpipe"]}

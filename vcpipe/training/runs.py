@@ -28,23 +28,17 @@ FORMAT = "vcpipe-run-1"
 Info = dict[str, Any]
 
 
-def load(
-    run_dir: str | Path, device: torch.device | str = "cpu", task: Task[Any] | None = None
-) -> tuple[nn.Module, Info]:
+def load(run_dir: str | Path, task: Task[Any], device: torch.device | str = "cpu") -> tuple[nn.Module, Info]:
     """The trained module of a run folder, in inference mode, and the folder's `config.json`.
 
     Args:
         run_dir: of a finished run.
+        task: whose run it is.
         device: where the module goes.
-        task: whose run it is; by default a vocoder's.
 
     Raises:
         InputError: when the folder is not a run, is damaged, or was made by another task or revision of the code.
     """
-    if task is None:
-        from vcpipe.vocoders import task as vocoder
-
-        task = vocoder
     folder = Path(run_dir)
     info = read_info(folder)
     path = folder / "model.safetensors"

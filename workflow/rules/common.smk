@@ -26,7 +26,9 @@ def freeze_config():
     """Jobs of a running workflow keep the config that it was started with, whatever happens to config.yaml meanwhile."""
     if workflow.is_main_process:
         os.makedirs(".snakemake", exist_ok=True)
-        handle, path = tempfile.mkstemp(prefix="vcpipe-config.", suffix=".json", dir=".snakemake")
+        handle, path = tempfile.mkstemp(
+            prefix="vcpipe-config.", suffix=".json", dir=".snakemake"
+        )
         with os.fdopen(handle, "w") as f:
             json.dump(config, f, sort_keys=True)
         os.environ[FROZEN] = os.path.abspath(path)
@@ -40,10 +42,16 @@ def checked_config():
     """The config as settings objects, with the lists of the corpora that its systems use brought up to date."""
     try:
         checked = load(config)
-        used = {name for settings in checked.systems.values() for name in settings.corpora()}
+        used = {
+            name for settings in checked.systems.values() for name in settings.corpora()
+        }
         if workflow.is_main_process:
             for name in sorted(used):
-                lists.refresh(name, checked.corpus(name, "corpora"), Path("results", "corpora", name))
+                lists.refresh(
+                    name,
+                    checked.corpus(name, "corpora"),
+                    Path("results", "corpora", name),
+                )
         return checked
     except InputError as error:
         raise WorkflowError(str(error))
@@ -69,11 +77,18 @@ def feature_slice(wildcards):
 
 
 def audio_shards(corpus):
-    return expand("results/audio/{corpus}/{shard}.h5", corpus=corpus, shard=shards(corpus))
+    return expand(
+        "results/audio/{corpus}/{shard}.h5", corpus=corpus, shard=shards(corpus)
+    )
 
 
 def feature_shards(feature, corpus):
-    return expand("results/features/{feature}/{corpus}/{shard}.h5", feature=feature, corpus=corpus, shard=shards(corpus))
+    return expand(
+        "results/features/{feature}/{corpus}/{shard}.h5",
+        feature=feature,
+        corpus=corpus,
+        shard=shards(corpus),
+    )
 
 
 freeze_config()

@@ -15,7 +15,10 @@ def made_corpus(wildcards):
 
 def tables(name):
     return lambda wildcards: expand(
-        "results/corpora/{corpus}/{name}/{shard}.csv", corpus=wildcards.corpus, name=name, shard=shards(wildcards.corpus)
+        "results/corpora/{corpus}/{name}/{shard}.csv",
+        corpus=wildcards.corpus,
+        name=name,
+        shard=shards(wildcards.corpus),
     )
 
 
@@ -25,7 +28,9 @@ rule make_corpus:
     log:
         "logs/make_corpus/{corpus}.log",
     params:
-        cfg=lambda wildcards: canonical(CONFIG.corpus(wildcards.corpus, "corpora").content()),
+        cfg=lambda wildcards: canonical(
+            CONFIG.corpus(wildcards.corpus, "corpora").content()
+        ),
         root=root_of,
     shell:
         "vcpipe make-corpus --slice {params.cfg:q} --root {params.root:q} --out {output:q} 2> {log:q}"
@@ -64,7 +69,9 @@ rule manifest:
         "logs/manifest/{corpus}.log",
     params:
         shards=lambda wildcards: CONFIG.corpus(wildcards.corpus, "corpora").shards,
-        max_reject_share=lambda wildcards: CONFIG.corpus(wildcards.corpus, "corpora").max_reject_share,
+        max_reject_share=lambda wildcards: CONFIG.corpus(
+            wildcards.corpus, "corpora"
+        ).max_reject_share,
     shell:
         "vcpipe gather --folder results/corpora/{wildcards.corpus} --shards {params.shards} "
         "--max-reject-share {params.max_reject_share} 2> {log:q}"

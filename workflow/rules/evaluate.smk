@@ -17,10 +17,10 @@ rule judge:
         "logs/judge/{system}.log",
     benchmark:
         "logs/judge/{system}.tsv"
+    threads: 2
     params:
         cfg=lambda wildcards: canonical(CONFIG.judge_slice(demo_corpus(wildcards))),
         audio=lambda wildcards: f"results/audio/{demo_corpus(wildcards)}",
-    threads: 2
     shell:
         "vcpipe evaluate --slice {params.cfg:q} --pairs {input.pairs:q} --manifest {input.manifest:q} "
         "--audio {params.audio:q} --metrics {output.metrics:q} --rows {output.rows:q} --threads {threads} 2> {log:q}"

@@ -10,8 +10,8 @@ rule extract:
         "logs/extract/{feature}/{corpus}/{shard}.log",
     benchmark:
         "logs/extract/{feature}/{corpus}/{shard}.tsv"
+    threads: 1
     params:
         cfg=feature_slice,
-    threads: 1
     shell:
         "vcpipe extract --slice {params.cfg:q} --audio {input:q} --out {output:q} --threads {threads} 2> {log:q}"

@@ -8,7 +8,11 @@ TARGETS.append("results/demo/knnvc/index.html")
 def knnvc_train(prematched):
     """The command of a vocoder's training; the folders of its units stand in the order of the slice's `variants`."""
     corpus, plain = KNNVC.corpus, KNNVC.units
-    variants = ["prematched", plain] if prematched and KNNVC.mix_plain else ["prematched"] if prematched else [plain]
+    variants = (
+        ["prematched", plain]
+        if prematched and KNNVC.mix_plain
+        else ["prematched"] if prematched else [plain]
+    )
     units = " ".join(f"--units results/features/{name}/{corpus}" for name in variants)
     return (
         "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} "
@@ -25,7 +29,11 @@ def knnvc_run(prematched):
     return {
         "manifest": f"results/corpora/{corpus}/manifest.csv",
         "audio": audio_shards(corpus),
-        "units": matched + plain if prematched and KNNVC.mix_plain else matched if prematched else plain,
+        "units": (
+            matched + plain
+            if prematched and KNNVC.mix_plain
+            else matched if prematched else plain
+        ),
     }
 
 
@@ -41,9 +49,9 @@ rule prematch:
         "logs/prematch/{corpus}/{shard}.log",
     benchmark:
         "logs/prematch/{corpus}/{shard}.tsv"
+    threads: 1
     params:
         cfg=lambda wildcards: canonical(knnvc.prematch_slice(CONFIG, wildcards.corpus)),
-    threads: 1
     shell:
         "vcpipe knnvc prematch --slice {params.cfg:q} --match {input.match:q} --synthesis {input.synthesis:q} "
         "--manifest {input.manifest:q} --splits {input.splits:q} --out {output:q} --threads {threads} 2> {log:q}"
@@ -53,14 +61,16 @@ rule train_hifigan:
     input:
         **knnvc_run(prematched=False),
     output:
-        multiext("results/runs/hifigan/", "model.safetensors", "config.json", "metrics.csv"),
+        multiext(
+            "results/runs/hifigan/", "model.safetensors", "config.json", "metrics.csv"
+        ),
     log:
         "logs/train_hifigan.log",
     benchmark:
         "logs/train_hifigan.tsv"
+    threads: 16
     params:
         cfg=canonical(knnvc.run_slice(CONFIG, prematched=False)),
-    threads: 16
     shell:
         knnvc_train(prematched=False)
 
@@ -69,21 +79,28 @@ rule train_hifigan_prematched:
     input:
         **knnvc_run(prematched=True),
     output:
-        multiext("results/runs/hifigan_prematched/", "model.safetensors", "config.json", "metrics.csv"),
+        multiext(
+            "results/runs/hifigan_prematched/",
+            "model.safetensors",
+            "config.json",
+            "metrics.csv",
+        ),
     log:
         "logs/train_hifigan_prematched.log",
     benchmark:
         "logs/train_hifigan_prematched.tsv"
+    threads: 16
     params:
         cfg=canonical(knnvc.run_slice(CONFIG, prematched=True)),
-    threads: 16
     shell:
         knnvc_train(prematched=True)
 
 
 rule render_knnvc:
     input:
-        run=multiext("results/runs/hifigan_prematched/", "model.safetensors", "config.json"),
+        run=multiext(
+            "results/runs/hifigan_prematched/", "model.safetensors", "config.json"
+        ),
         manifest=f"results/corpora/{KNNVC.demo_corpus}/manifest.csv",
         audio=audio_shards(KNNVC.demo_corpus),
         match=feature_shards(KNNVC.match, KNNVC.demo_corpus),
@@ -95,9 +112,9 @@ rule render_knnvc:
         "logs/render_knnvc.log",
     benchmark:
         "logs/render_knnvc.tsv"
+    threads: 2
     params:
         cfg=canonical(knnvc.render_slice(CONFIG, prematched=True)),
-    threads: 2
     shell:
         "vcpipe knnvc render --slice {params.cfg:q} --run results/runs/hifigan_prematched --manifest {input.manifest:q} "
         f"--audio results/audio/{KNNVC.demo_corpus} --match results/features/{KNNVC.match}/{KNNVC.demo_corpus} "

@@ -54,7 +54,7 @@ class Converter:
     def load(cls, run: str | Path, device: torch.device | str = "cpu") -> Converter:
         """Reads a run folder; refused when it was made by another revision of the feature or vocoder code."""
         device = torch.device(device)
-        vocoder, info = runs.load(Path(run), device, task)
+        vocoder, info = runs.load(Path(run), task, device)
         features = info["slice"].get("features")
         if info["slice"].get("system") != "knnvc" or features is None:
             raise InputError(f"{run}: not a run of knnvc; give the folder that train_hifigan_prematched made")
