@@ -20,6 +20,7 @@ def start_torch(device: str, threads: int) -> torch.device:
     """Imports torch with its threads set, and answers the device; refused when it is not there."""
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # beside another busy process, spinning threads cost tenfold
     import torch
 
     if threads:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+import operator
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -82,10 +84,18 @@ def shard_names(n_shards: int) -> list[str]:
 
 def write_table(path: str | Path, rows: Iterable[Row], kind: type[Row]) -> None:
     """Writes rows as CSV with a header, whole or not at all."""
-    with atomic_path(path) as tmp, open(tmp, "w", newline="", encoding="utf-8") as f:
-        writer = csv.writer(f, lineterminator="\n")
-        writer.writerow(field.name for field in fields(kind))
-        writer.writerows(astuple(row) for row in rows)
+    with atomic_path(path) as tmp:
+        tmp.write_text(table(rows, kind), encoding="utf-8", newline="")
+
+
+def table(rows: Iterable[Row], kind: type[Row]) -> str:
+    """Rows as CSV with a header."""
+    names = [field.name for field in fields(kind)]
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows(map(operator.attrgetter(*names), rows))
+    return out.getvalue()
 
 
 def read_table(path: str | Path, kind: type[Row]) -> list[Row]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from vcpipe import catalog
 from vcpipe.config import CorpusSettings
 from vcpipe.errors import InputError
-from vcpipe.manifest import Candidate, Reject, Row, Split, read_table, shard_names, speaker_shard, write_table
+from vcpipe.manifest import Candidate, Reject, Row, Split, shard_names, speaker_shard, table, write_table
 
 SPLITS = ("train", "valid", "test")
 
@@ -28,7 +29,7 @@ def refresh(name: str, settings: CorpusSettings, folder: Path) -> None:
     """
     module = catalog.corpus(settings.kind, f"corpora.{name}.kind")
     root = Path(settings.root)
-    found = [_stamped(c, root) for c in module.scan(settings, root)]
+    found = [_stamped(c, settings.root) for c in module.scan(settings, root)]
     if not found:
         raise InputError(f"corpora.{name}: no recordings found in {root}; set `root` to where they lie")
     kept, rejects = _unique(found)
@@ -44,11 +45,11 @@ def refresh(name: str, settings: CorpusSettings, folder: Path) -> None:
     _write_if_new(folder / "lists" / "rejects.csv", rejects, Reject)
 
 
-def _stamped(candidate: Candidate, root: Path) -> Candidate:
+def _stamped(candidate: Candidate, root: str) -> Candidate:
     if candidate.stamp:
         return candidate
     try:
-        stat = (root / candidate.path).stat()
+        stat = os.stat(f"{root}/{candidate.path}")
     except OSError:
         return replace(candidate, stamp="unreadable")
     return replace(candidate, stamp=f"{stat.st_size}-{stat.st_mtime_ns}")
@@ -103,9 +104,5 @@ def _by_hash(utt_id: str, valid_share: float) -> str:
 
 
 def _write_if_new(path: Path, rows: list[Row], kind: type[Row]) -> None:
-    try:
-        if path.is_file() and read_table(path, kind) == rows:
-            return
-    except InputError:
-        pass
-    write_table(path, rows, kind)
+    if not path.is_file() or path.read_text(encoding="utf-8") != table(rows, kind):
+        write_table(path, rows, kind)
