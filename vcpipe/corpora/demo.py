@@ -11,7 +11,6 @@ next one. The tables in data_splits/ are what `write_splits` writes. Standard li
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 from collections.abc import Iterable, Sequence

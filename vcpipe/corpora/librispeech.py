@@ -25,8 +25,9 @@ class Settings(CorpusSettings):
 
     kind: Literal["librispeech"]
     root: str
-    subsets: dict[str, Literal["train", "valid", "test"]] = Field(
-        {"train-clean-100": "train", "dev-clean": "valid"}, description="folders of the tree and the split of each"
+    subsets: dict[str, Literal["train", "valid", "test", "auto"]] = Field(
+        {"train-clean-100": "train", "dev-clean": "valid"},
+        description="folders of the tree and the split of each; auto: valid_share of it is held out for valid",
     )
 
 
@@ -55,7 +56,7 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
                     text=texts.get(path.stem, ""),
                     language="en",
                     group=f"{parts[0]}-{parts[1]}",
-                    split=split,
+                    split="" if split == "auto" else split,
                 )
             )
     return out

@@ -189,6 +189,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
         "ema": 0.99,
         "validate_every": 250,
         "checkpoint_every": 250,
+        "log_every": 50,
         "valid_utterances": 8,
         "valid_max_s": 5.0,
         "adversarial_from": None,

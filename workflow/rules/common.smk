@@ -1,7 +1,9 @@
 # The config, checked once, and the few helpers of the rules. Nothing here may import torch or numpy:
 # every start of snakemake, and every job on a cluster, reads it.
+import atexit
 import json
 import os
+import re
 import shlex
 import sys
 import tempfile
@@ -26,12 +28,11 @@ def freeze_config():
     """Jobs of a running workflow keep the config that it was started with, whatever happens to config.yaml meanwhile."""
     if workflow.is_main_process:
         os.makedirs(".snakemake", exist_ok=True)
-        handle, path = tempfile.mkstemp(
-            prefix="vcpipe-config.", suffix=".json", dir=".snakemake"
-        )
+        handle, path = tempfile.mkstemp(prefix="vcpipe-config.", suffix=".json", dir=".snakemake")
         with os.fdopen(handle, "w") as f:
             json.dump(config, f, sort_keys=True)
         os.environ[FROZEN] = os.path.abspath(path)
+        atexit.register(Path(os.environ[FROZEN]).unlink, missing_ok=True)
     elif FROZEN in os.environ:
         frozen = json.loads(Path(os.environ[FROZEN]).read_text())
         config.clear()
@@ -42,9 +43,7 @@ def checked_config():
     """The config as settings objects, with the lists of the corpora that its systems use brought up to date."""
     try:
         checked = load(config)
-        used = {
-            name for settings in checked.systems.values() for name in settings.corpora()
-        }
+        used = {name for settings in checked.systems.values() for name in settings.corpora()}
         if workflow.is_main_process:
             for name in sorted(used):
                 lists.refresh(
@@ -55,12 +54,6 @@ def checked_config():
         return checked
     except InputError as error:
         raise WorkflowError(str(error))
-
-
-def forget_frozen():
-    """Removes the frozen config of a finished run."""
-    if workflow.is_main_process and FROZEN in os.environ:
-        Path(os.environ.pop(FROZEN)).unlink(missing_ok=True)
 
 
 def shards(corpus):
@@ -77,33 +70,50 @@ def feature_slice(wildcards):
 
 
 def audio_shards(corpus):
+    return expand("results/audio/{corpus}/{shard}.h5", corpus=corpus, shard=shards(corpus))
+
+
+def feature_shards(features, corpus):
     return expand(
-        "results/audio/{corpus}/{shard}.h5", corpus=corpus, shard=shards(corpus)
+        "results/features/{feature}/{corpus}/{shard}.h5", feature=features, corpus=corpus, shard=shards(corpus)
     )
 
 
-def feature_shards(feature, corpus):
-    return expand(
-        "results/features/{feature}/{corpus}/{shard}.h5",
-        feature=feature,
-        corpus=corpus,
-        shard=shards(corpus),
+def folders(name):
+    """The folders of an input's shards, in order; made from the input, so no part of the provenance."""
+    return lambda wildcards, input: list(dict.fromkeys(os.path.dirname(path) for path in input[name]))
+
+
+def root_of(wildcards, input):
+    # depends on `input` so that it is no part of the provenance: a corpus may move to another disk
+    return CONFIG.corpus(wildcards.corpus, "corpora").root
+
+
+def made_corpus(wildcards):
+    """The recordings themselves, where the corpus is made here and not found on disk."""
+    settings = CONFIG.corpus(wildcards.corpus, "corpora")
+    made = hasattr(catalog.corpus(settings.kind, "corpora"), "make")
+    return f"results/corpora/{wildcards.corpus}/made.json" if made else []
+
+
+def tables(name):
+    return lambda wildcards: expand(
+        "results/corpora/{corpus}/{name}/{shard}.csv",
+        corpus=wildcards.corpus,
+        name=name,
+        shard=shards(wildcards.corpus),
     )
+
+
+def demo_corpus(wildcards):
+    return CONFIG.systems[wildcards.system].demo_corpus
 
 
 freeze_config()
 CONFIG = checked_config()
 
 
-onsuccess:
-    forget_frozen()
-
-
-onerror:
-    forget_frozen()
-
-
 wildcard_constraints:
-    corpus="|".join(CONFIG.corpora),
-    feature="|".join(CONFIG.features),
+    corpus="|".join(map(re.escape, CONFIG.corpora)),
+    feature="|".join(map(re.escape, CONFIG.features)),
     shard=r"\d{3}",

@@ -1,36 +1,13 @@
 # prepare: recordings -> audio shards, manifest, rejects
 
 
-def root_of(wildcards, input):
-    # depends on `input` so that it is no part of the provenance: a corpus may move to another disk
-    return CONFIG.corpus(wildcards.corpus, "corpora").root
-
-
-def made_corpus(wildcards):
-    """The recordings themselves, where the corpus is made here and not found on disk."""
-    settings = CONFIG.corpus(wildcards.corpus, "corpora")
-    made = hasattr(catalog.corpus(settings.kind, "corpora"), "make")
-    return f"results/corpora/{wildcards.corpus}/made.json" if made else []
-
-
-def tables(name):
-    return lambda wildcards: expand(
-        "results/corpora/{corpus}/{name}/{shard}.csv",
-        corpus=wildcards.corpus,
-        name=name,
-        shard=shards(wildcards.corpus),
-    )
-
-
 rule make_corpus:
     output:
         "results/corpora/{corpus}/made.json",
     log:
         "logs/make_corpus/{corpus}.log",
     params:
-        cfg=lambda wildcards: canonical(
-            CONFIG.corpus(wildcards.corpus, "corpora").content()
-        ),
+        cfg=lambda wildcards: canonical(CONFIG.corpus(wildcards.corpus, "corpora").content()),
         root=root_of,
     shell:
         "vcpipe make-corpus --slice {params.cfg:q} --root {params.root:q} --out {output:q} 2> {log:q}"
@@ -69,9 +46,7 @@ rule manifest:
         "logs/manifest/{corpus}.log",
     params:
         shards=lambda wildcards: CONFIG.corpus(wildcards.corpus, "corpora").shards,
-        max_reject_share=lambda wildcards: CONFIG.corpus(
-            wildcards.corpus, "corpora"
-        ).max_reject_share,
+        max_reject_share=lambda wildcards: CONFIG.corpus(wildcards.corpus, "corpora").max_reject_share,
     shell:
         "vcpipe gather --folder results/corpora/{wildcards.corpus} --shards {params.shards} "
         "--max-reject-share {params.max_reject_share} 2> {log:q}"

@@ -1,10 +1,6 @@
 # evaluate: converted recordings -> metrics
 
 
-def demo_corpus(wildcards):
-    return CONFIG.systems[wildcards.system].demo_corpus
-
-
 rule judge:
     input:
         pairs="results/demo/{system}/pairs.jsonl",
@@ -20,7 +16,7 @@ rule judge:
     threads: 2
     params:
         cfg=lambda wildcards: canonical(CONFIG.judge_slice(demo_corpus(wildcards))),
-        audio=lambda wildcards: f"results/audio/{demo_corpus(wildcards)}",
+        audio=folders("audio"),
     shell:
         "vcpipe evaluate --slice {params.cfg:q} --pairs {input.pairs:q} --manifest {input.manifest:q} "
         "--audio {params.audio:q} --metrics {output.metrics:q} --rows {output.rows:q} --threads {threads} 2> {log:q}"

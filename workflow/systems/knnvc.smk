@@ -5,38 +5,6 @@ KNNVC = CONFIG.systems["knnvc"]
 TARGETS.append("results/demo/knnvc/index.html")
 
 
-def knnvc_train(prematched):
-    """The command of a vocoder's training; the folders of its units stand in the order of the slice's `variants`."""
-    corpus, plain = KNNVC.corpus, KNNVC.units
-    variants = (
-        ["prematched", plain]
-        if prematched and KNNVC.mix_plain
-        else ["prematched"] if prematched else [plain]
-    )
-    units = " ".join(f"--units results/features/{name}/{corpus}" for name in variants)
-    return (
-        "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} "
-        f"--audio results/audio/{corpus} {units} --state results/state "
-        "--threads {threads} --out $(dirname {output[0]:q}) 2> {log:q}"
-    )
-
-
-def knnvc_run(prematched):
-    """The inputs of a vocoder's training: crops of audio, and of each variant of the units."""
-    corpus, units = KNNVC.corpus, KNNVC.units
-    matched = feature_shards("prematched", corpus)
-    plain = feature_shards(units, corpus)
-    return {
-        "manifest": f"results/corpora/{corpus}/manifest.csv",
-        "audio": audio_shards(corpus),
-        "units": (
-            matched + plain
-            if prematched and KNNVC.mix_plain
-            else matched if prematched else plain
-        ),
-    }
-
-
 rule prematch:
     input:
         match=f"results/features/{KNNVC.match}/{{corpus}}/{{shard}}.h5",
@@ -59,11 +27,11 @@ rule prematch:
 
 rule train_hifigan:
     input:
-        **knnvc_run(prematched=False),
+        manifest=f"results/corpora/{KNNVC.corpus}/manifest.csv",
+        audio=audio_shards(KNNVC.corpus),
+        units=feature_shards(KNNVC.variants(prematched=False), KNNVC.corpus),
     output:
-        multiext(
-            "results/runs/hifigan/", "model.safetensors", "config.json", "metrics.csv"
-        ),
+        multiext("results/runs/hifigan/", "model.safetensors", "config.json", "metrics.csv"),
     log:
         "logs/train_hifigan.log",
     benchmark:
@@ -71,20 +39,21 @@ rule train_hifigan:
     threads: 16
     params:
         cfg=canonical(knnvc.run_slice(CONFIG, prematched=False)),
+        audio=folders("audio"),
+        units=folders("units"),
     shell:
-        knnvc_train(prematched=False)
+        "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
+        "--state results/state --out results/runs/hifigan --threads {threads} {params.units:q} "
+        "2> >(tee {log:q} >&2)"
 
 
 rule train_hifigan_prematched:
     input:
-        **knnvc_run(prematched=True),
+        manifest=f"results/corpora/{KNNVC.corpus}/manifest.csv",
+        audio=audio_shards(KNNVC.corpus),
+        units=feature_shards(KNNVC.variants(prematched=True), KNNVC.corpus),
     output:
-        multiext(
-            "results/runs/hifigan_prematched/",
-            "model.safetensors",
-            "config.json",
-            "metrics.csv",
-        ),
+        multiext("results/runs/hifigan_prematched/", "model.safetensors", "config.json", "metrics.csv"),
     log:
         "logs/train_hifigan_prematched.log",
     benchmark:
@@ -92,19 +61,21 @@ rule train_hifigan_prematched:
     threads: 16
     params:
         cfg=canonical(knnvc.run_slice(CONFIG, prematched=True)),
+        audio=folders("audio"),
+        units=folders("units"),
     shell:
-        knnvc_train(prematched=True)
+        "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
+        "--state results/state --out results/runs/hifigan_prematched --threads {threads} {params.units:q} "
+        "2> >(tee {log:q} >&2)"
 
 
 rule render_knnvc:
     input:
-        run=multiext(
-            "results/runs/hifigan_prematched/", "model.safetensors", "config.json"
-        ),
+        run=multiext("results/runs/hifigan_prematched/", "model.safetensors", "config.json"),
         manifest=f"results/corpora/{KNNVC.demo_corpus}/manifest.csv",
         audio=audio_shards(KNNVC.demo_corpus),
-        match=feature_shards(KNNVC.match, KNNVC.demo_corpus),
-        synthesis=feature_shards(KNNVC.units, KNNVC.demo_corpus),
+        match=feature_shards([KNNVC.match], KNNVC.demo_corpus),
+        synthesis=feature_shards([KNNVC.units], KNNVC.demo_corpus),
         trials=KNNVC.demo.trials or [],
     output:
         "results/demo/knnvc/pairs.jsonl",
@@ -115,8 +86,10 @@ rule render_knnvc:
     threads: 2
     params:
         cfg=canonical(knnvc.render_slice(CONFIG, prematched=True)),
+        audio=folders("audio"),
+        match=folders("match"),
+        synthesis=folders("synthesis"),
     shell:
         "vcpipe knnvc render --slice {params.cfg:q} --run results/runs/hifigan_prematched --manifest {input.manifest:q} "
-        f"--audio results/audio/{KNNVC.demo_corpus} --match results/features/{KNNVC.match}/{KNNVC.demo_corpus} "
-        f"--synthesis results/features/{KNNVC.units}/{KNNVC.demo_corpus} "
-        "--trials '{input.trials}' --out {output:q} --threads {threads} 2> {log:q}"
+        "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials '{input.trials}' "
+        "--out {output:q} --threads {threads} 2> {log:q}"

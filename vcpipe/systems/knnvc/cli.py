@@ -43,7 +43,7 @@ def train(
     made_by: SliceOption,
     manifest: PathOption,
     audio: PathOption,
-    units: Annotated[list[Path], typer.Option(help="folder of each variant of the units, in the slice's order")],
+    units: Annotated[list[Path], typer.Argument(help="folder of each variant of the units, in the slice's order")],
     state: PathOption,
     out: PathOption,
     device: DeviceOption = "auto",

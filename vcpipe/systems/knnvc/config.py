@@ -72,6 +72,12 @@ class Settings(Section):
         """The corpus of the demo's sources and references."""
         return self.demo.corpus or self.corpus
 
+    def variants(self, prematched: bool) -> list[str]:
+        """The features that a vocoder's crops are drawn from, half and half where there are two."""
+        if not prematched:
+            return [self.units]
+        return ["prematched", self.units] if self.mix_plain else ["prematched"]
+
     def corpora(self) -> set[str]:
         """Every corpus that the system reads."""
         return {self.corpus, self.demo_corpus}
@@ -113,8 +119,7 @@ def run_slice(config: Config, prematched: bool) -> Slice:
     """What a trained vocoder depends on. `variants` are the kinds of units that its crops are drawn from."""
     knnvc: Settings = config.systems["knnvc"]
     units: FeatureSettings = config.feature(knnvc.units, "knnvc.synthesis")
-    plain = config.feature_slice(knnvc.units, knnvc.corpus)
-    matched = prematch_slice(config, knnvc.corpus)
+    corpus = knnvc.corpus
     return {
         "stage": "train",
         "task": "vocoder",
@@ -123,8 +128,11 @@ def run_slice(config: Config, prematched: bool) -> Slice:
         "generator": generator_settings(knnvc.generator, "knnvc.generator").model_dump(mode="json"),
         "training": knnvc.training.model_dump(mode="json"),
         "units": {"grid": str(units.grid), "dim": units.dim},
-        "wav": config.audio_slice(knnvc.corpus),
-        "variants": [matched, plain] if prematched and knnvc.mix_plain else [matched] if prematched else [plain],
+        "wav": config.audio_slice(corpus),
+        "variants": [
+            prematch_slice(config, corpus) if name == "prematched" else config.feature_slice(name, corpus)
+            for name in knnvc.variants(prematched)
+        ],
         "features": {
             "match": config.feature(knnvc.match, "knnvc.match").content(),
             "synthesis": units.content(),
