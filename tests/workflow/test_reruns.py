@@ -3,87 +3,13 @@
 from __future__ import annotations
 
 import copy
-import os
-import re
-import subprocess
-import sys
+import shutil
 import time
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-from tests.conftest import tone
+from tests.workflow.project import SHARDS, Jobs, Project
 from vcpipe.manifest import speaker_shard
-
-ROOT = Path(__file__).parents[2]
-CORPUS, SHARDS = "mine", 3
-
-Jobs = set[tuple[str, str]]
-
-
-def config(root: Path) -> dict[str, Any]:
-    return {
-        "corpora": {CORPUS: {"kind": "folder", "root": str(root), "shards": SHARDS, "valid_share": 0.3}},
-        "audio": {"min_s": 0.3},
-        "features": {
-            "tiny": {"kind": "tiny_random"},
-            "other": {"kind": "tiny_random", "seed": 7},
-        },
-        "knnvc": {
-            "corpus": CORPUS,
-            "match": "tiny",
-            "synthesis": "other",
-            "prematch": {"min_pool_s": 0.5},
-            "generator": {"preset": "vocos_small", "width": 8, "depth": 1},
-            "training": {"preset": "cpu", "steps": 4, "batch": 2, "segment_frames": 8, "validate_every": 2},
-            "demo": {"pairs": 2},
-        },
-    }
-
-
-class Project:
-    """A working directory with a config of its own, as a user has one."""
-
-    def __init__(self, folder: Path):
-        import soundfile
-
-        self.folder, self.corpus = folder, folder / "my recordings"
-        for s in range(6):
-            for u in range(3):
-                path = self.corpus / f"spk{s}" / f"u{u}.wav"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                soundfile.write(path, tone(1.2, 90 + 20 * s, seed=10 * s + u), 16000)
-        self.config = config(self.corpus)
-
-    def snakemake(self, *arguments: str, check: bool = True) -> str:
-        (self.folder / "config.yaml").write_text(yaml.safe_dump(self.config))
-        command = [
-            sys.executable,
-            "-m",
-            "snakemake",
-            "--snakefile",
-            str(ROOT / "Snakefile"),
-            "--cores",
-            "2",
-            *arguments,
-        ]
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment, timeout=600)
-        output = done.stdout + done.stderr
-        assert (done.returncode == 0) == check, output
-        return output
-
-    def planned(self, target: str = "train_hifigan_prematched") -> Jobs:
-        """(rule, feature and shard) of every job that a dry run announces."""
-        jobs: Jobs = set()
-        for block in re.split(r"\n(?=(?:local)?rule )", self.snakemake("--dry-run", target)):
-            rule = re.match(r"(?:local)?rule (\w+):", block)
-            if rule and rule[1] != "all":
-                wildcards = dict(re.findall(r"(\w+)=([^\s,]+)", (re.search(r"wildcards: (.*)", block) or [""])[0]))
-                jobs.add((rule[1], " ".join(wildcards[k] for k in ("feature", "shard") if k in wildcards)))
-        return jobs
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +75,6 @@ def test_the_audio_settings_run_everything(project: Project) -> None:
 
 
 def test_a_new_speaker_runs_one_shard_of_each_stage(project: Project) -> None:
-    import shutil
-
     folder = project.corpus / "newcomer"
     shutil.copytree(project.corpus / "spk0", folder)
     try:

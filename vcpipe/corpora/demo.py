@@ -53,14 +53,14 @@ class Speaker:
 
 
 SPEAKERS = {
-    "ana": Speaker("f", "en-us", Voice("en-us+f5", rate_wpm=150, pitch=38, word_gap=1)),
-    "ben": Speaker("m", "en-us", Voice("en-us+sandro", rate_wpm=150, volume=70, word_gap=1)),
-    "cleo": Speaker("f", "en-us", Voice("en-us+steph", rate_wpm=145, pitch=45, word_gap=1)),
-    "dan": Speaker("m", "en-gb", Voice("en+Hugo", rate_wpm=155, volume=200, word_gap=1)),
-    "emma": Speaker("f", "en-us", Voice("en-us+Annie", rate_wpm=145, pitch=20, word_gap=1)),
-    "finn": Speaker("m", "en-us", Voice("en-us+edward", rate_wpm=150, volume=75, word_gap=1)),
-    "gwen": Speaker("f", "en-us", Voice("en-us+belinda", rate_wpm=145, pitch=60, volume=70, word_gap=1)),
-    "hugo": Speaker("m", "en-us", Voice("en-us+robert", rate_wpm=150, word_gap=1)),
+    "ana": Speaker("f", "en-us", Voice("en-us+f5", rate_wpm=150, pitch=38, word_gap=3)),
+    "ben": Speaker("m", "en-us", Voice("en-us+sandro", rate_wpm=152, volume=70, word_gap=3)),
+    "cleo": Speaker("f", "en-us", Voice("en-us+steph", rate_wpm=146, pitch=45, word_gap=3)),
+    "dan": Speaker("m", "en-gb", Voice("en+Hugo", rate_wpm=156, volume=200, word_gap=3)),
+    "emma": Speaker("f", "en-us", Voice("en-us+anika", rate_wpm=142, pitch=35, word_gap=3)),
+    "finn": Speaker("m", "en-us", Voice("en-us+edward", rate_wpm=152, volume=75, word_gap=3)),
+    "gwen": Speaker("f", "en-us", Voice("en-us+f4", rate_wpm=158, pitch=80, word_gap=3)),
+    "hugo": Speaker("m", "en-us", Voice("en-us+robert", rate_wpm=148, word_gap=3)),
 }
 
 
