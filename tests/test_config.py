@@ -49,6 +49,8 @@ def slices(raw: dict[str, Any]) -> dict[str, str]:
         ("corpora.demo.max_reject_share", 0.5, set()),
         ("corpora.demo.splits", "elsewhere", set()),
         ("features.other", {"kind": "mel"}, set()),
+        ("knnvc.training.workers", 3, set()),
+        ("knnvc.training.checkpoint_every", 10, set()),
     ],
 )
 def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_others(
@@ -82,6 +84,8 @@ def test_equal_meanings_are_equal_strings() -> None:
         ("knnvc.prematch.topk", 0, "'knnvc.prematch.topk'.*found 0"),
         ("knnvc.generator", "hifigan_v4", "knnvc.generator.*did you mean 'hifigan_v"),
         ("knnvc.generator", {"preset": "hifigan_v1", "rates": [10, 8, 2, 3], "kernels": [20, 16, 4, 7]}, "480.*320"),
+        ("features.my mel", {"kind": "mel"}, "'features.my mel': a name has letters"),
+        ("features.prematched", {"kind": "mel"}, "'features.prematched': the name is kept"),
         ("audio.rate", 24000, "'audio.rate': 24000.*16000"),
     ],
 )

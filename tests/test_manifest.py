@@ -44,6 +44,14 @@ def test_nothing_half_written_stays_and_the_old_file_does(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_process_left_of_a_file_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".file[1].txt.99.tmp").write_text("half")
+    (tmp_path / ".other.txt.99.tmp").write_text("another's")
+    with atomic_path(tmp_path / "file[1].txt") as tmp:
+        tmp.write_text("whole")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".other.txt.99.tmp", "file[1].txt"]
+
+
 def test_speakers_come_sorted_with_their_utterances() -> None:
     rows = [utterance("b2", "b"), utterance("a1", "a"), utterance("b1", "b")]
     assert [(s, [u.utt_id for u in us]) for s, us in by_speaker(rows)] == [("a", ["a1"]), ("b", ["b1", "b2"])]

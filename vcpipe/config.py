@@ -9,6 +9,7 @@ Only the standard library and pydantic are imported here: every `snakemake` star
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, cast
 
@@ -38,7 +39,7 @@ class CorpusSettings(Settings):
 
     kind: str
     root: str = Field("", description="folder that holds the recordings; never written to")
-    shards: PositiveInt = Field(4, description="files per feature; a speaker stays within one")
+    shards: PositiveInt = Field(4, le=1000, description="files per feature; a speaker stays within one")
     max_reject_share: float = Field(0.05, ge=0, le=1, description="more unusable recordings than this is an error")
     splits: str = Field("", description="folder with train.csv, valid.csv, test.csv; empty: the corpus's own split")
     valid_share: float = Field(0.05, ge=0, lt=1, description="of utterances that no split names, held out by hash")
@@ -200,6 +201,8 @@ def _kinds(raw: Mapping[str, Any], section: str, resolve: Any) -> dict[str, Any]
     out = {}
     for name, values in entries.items():
         where = f"{section}.{name}"
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+            raise InputError(f"config key '{where}': a name has letters, digits, _, - and . only; it becomes a folder")
         if not isinstance(values, Mapping) or "kind" not in values:
             raise InputError(f"config key '{where}': expected a mapping with a `kind`, found {values!r}")
         out[name] = check(resolve(str(values["kind"]), f"{where}.kind").Settings, values, where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import io
 import operator
@@ -118,7 +119,8 @@ def read_table(path: str | Path, kind: type[Row]) -> list[Row]:
 class atomic_path:
     """`with atomic_path(final) as tmp:` gives a temporary name beside `final` and renames it when the block succeeds.
 
-    The file and its folder are flushed to disk before and after the rename; on an error nothing is left.
+    The file and its folder are flushed to disk before and after the rename; on an error nothing is left, and what a
+    killed process left of the same file is removed.
     """
 
     def __init__(self, final: str | Path):
@@ -127,6 +129,8 @@ class atomic_path:
 
     def __enter__(self) -> Path:
         self.final.parent.mkdir(parents=True, exist_ok=True)
+        for stale in self.final.parent.glob(f".{glob.escape(self.final.name)}.*.tmp"):
+            stale.unlink(missing_ok=True)
         return self.tmp
 
     def __exit__(self, exc_type: object, exc: object, tb: object) -> None:

@@ -152,6 +152,24 @@ def test_split_files_decide_in_both_forms(make_folder: Callable[..., Path], tmp_
     }
 
 
+def test_split_files_may_name_utterances_that_are_not_there(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    root = make_folder(2, 3)
+    for split, number in (("train", 0), ("valid", 1)):
+        lines = ["audio_path,feat_path", f"spk0/u{number}.wav,x.pt", f"elsewhere/{split}.wav,x.pt"]
+        (tmp_path / f"{split}.csv").write_text("\n".join(lines) + "\n")
+    counts = lists.refresh("mine", config(root, splits=str(tmp_path)).corpora["mine"], tmp_path / "out")
+    assert counts["valid"] >= 1 and sum(counts.values()) == 6
+
+
+@pytest.mark.parametrize("share", [0.001, 0.5])
+def test_a_small_corpus_holds_one_utterance_out_at_least(
+    make_folder: Callable[..., Path], tmp_path: Path, share: float
+) -> None:
+    corpus = config(make_folder(2, 3), valid_share=share).corpora["mine"]
+    counts = lists.refresh("mine", corpus, tmp_path / "out")
+    assert counts["valid"] >= 1 and counts["train"] >= 1
+
+
 def test_an_utterance_in_two_splits_is_refused(make_folder: Callable[..., Path], tmp_path: Path) -> None:
     root = make_folder(1, 1)
     for split in ("train", "test"):

@@ -88,6 +88,40 @@ def test_an_interrupted_training_continues_bit_for_bit(corpus, monkeypatch, disc
     assert broken["checksum"] == whole["checksum"]
 
 
+def test_a_training_does_not_go_on_over_other_data(corpus, monkeypatch, caplog):
+    step = task.step
+
+    def interrupted(state, batch):
+        if state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(state, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "step", interrupted)
+        with pytest.raises(SystemExit, match="143"):
+            go(corpus, made_by())
+    text = (corpus / "manifest.csv").read_text()
+    assert text.count(",train") > 2
+    (corpus / "manifest.csv").write_text(text.replace(",train", ",valid", 1))
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        go(corpus, made_by())
+    assert "training starts" in caplog.text and "goes on" not in caplog.text
+
+
+def test_keys_of_the_machine_reach_the_training_and_not_its_slice(corpus):
+    slice_ = made_by()
+    slice_["training"] = {k: v for k, v in slice_["training"].items() if k not in TrainingSettings.MACHINE}
+    folders = [corpus / "matched", corpus / "plain"]
+    arguments = (corpus / "manifest.csv", corpus / "wav", folders, corpus / "state")
+    cpu = torch.device("cpu")
+    quick = train_vocoder(slice_, *arguments, corpus / "a", cpu, {"cache_mib": 0, "log_every": 1})
+    plain = train_vocoder(slice_, *arguments, corpus / "b", cpu)
+    assert quick["checksum"] == plain["checksum"] and quick["slice"] == plain["slice"] == slice_
+    names = [(corpus / run / "metrics.csv").read_text().count("train/loss") for run in ("a", "b")]
+    assert names[0] > names[1]
+
+
 def test_audio_that_does_not_fit_the_units_is_refused(corpus):
     rows = [(i, np.full((5000, 1), 0.1)) for i in IDS]
     write_shard(corpus / "wav/000.h5", rows, made_by=WAV, grid=Grid(16000, 1), dim=1, dtype="float32")

@@ -68,6 +68,12 @@ def test_the_conversion_settings_do_not_run_the_training(project: Project) -> No
     assert project.planned() == set()
 
 
+def test_how_the_machine_is_used_and_what_is_tolerated_run_nothing(project: Project) -> None:
+    project.config["knnvc"]["training"] |= {"workers": 1, "log_every": 7}
+    project.config["corpora"]["mine"]["max_reject_share"] = 0.5
+    assert project.planned() == set()
+
+
 def test_the_audio_settings_run_everything(project: Project) -> None:
     project.config["audio"]["min_s"] = 0.4
     features = every_shard("extract", feature="tiny") | every_shard("extract", feature="other")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,11 @@ from vcpipe.manifest import Candidate, Reject, Row, Split, shard_names, speaker_
 SPLITS = ("train", "valid", "test")
 
 
-def refresh(name: str, settings: CorpusSettings, folder: Path) -> None:
+def refresh(name: str, settings: CorpusSettings, folder: Path) -> Counter[str]:
     """Scans a corpus and brings `folder`/lists and `folder`/splits up to date, one table a shard.
+
+    Returns:
+        How many utterances each split has.
 
     Raises:
         InputError: when the corpus is not where the config says, is empty, or its split files do not fit.
@@ -43,6 +47,12 @@ def refresh(name: str, settings: CorpusSettings, folder: Path) -> None:
         _write_if_new(folder / "lists" / f"{shard}.csv", candidates, Candidate)
         _write_if_new(folder / "splits" / f"{shard}.csv", rows, Split)
     _write_if_new(folder / "lists" / "rejects.csv", rejects, Reject)
+    return Counter(splits.values())
+
+
+def digest(path: str) -> str:
+    """Of a list as it stands now: what a job was planned for, whatever happens to the list while it runs."""
+    return hashlib.blake2b(Path(path).read_bytes(), digest_size=8).hexdigest() if os.path.isfile(path) else ""
 
 
 def _stamped(candidate: Candidate, root: str) -> Candidate:
@@ -69,7 +79,12 @@ def _unique(candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[Reje
 def _splits(name: str, settings: CorpusSettings, candidates: list[Candidate]) -> dict[str, str]:
     """Split files first, then what the corpus says itself, then a stable hash of the utterance id."""
     named = _read_splits(name, Path(settings.splits), candidates) if settings.splits else {}
-    return {c.utt_id: named.get(c.utt_id) or c.split or _by_hash(c.utt_id, settings.valid_share) for c in candidates}
+    out = {c.utt_id: named.get(c.utt_id) or c.split for c in candidates}
+    undecided = sorted((_fraction(utt_id), utt_id) for utt_id, split in out.items() if not split)
+    for place, (fraction, utt_id) in enumerate(undecided):
+        first = place == 0 and len(undecided) > 1 and settings.valid_share > 0  # a small corpus has one at least
+        out[utt_id] = "valid" if first or fraction < settings.valid_share else "train"
+    return out
 
 
 def _read_splits(name: str, folder: Path, candidates: list[Candidate]) -> dict[str, str]:
@@ -89,18 +104,18 @@ def _read_splits(name: str, folder: Path, candidates: list[Candidate]) -> dict[s
                     f"{path}: expected a column utt_id or audio_path, found {', '.join(columns) or 'none'}"
                 )
             ids = [row["utt_id"] if "utt_id" in columns else by_path.get(row["audio_path"], "") for row in rows]
-        for utt_id in ids:
+        for utt_id in known.intersection(ids):
             if utt_id in out and out[utt_id] != split:
                 raise InputError(f"{path}: {utt_id} is in {out[utt_id]}.csv too; an utterance belongs to one split")
             out[utt_id] = split
-    if not known & out.keys():
+    if not out:
         raise InputError(f"corpora.{name}.splits: {folder} names none of the corpus's utterances; give another folder")
     return out
 
 
-def _by_hash(utt_id: str, valid_share: float) -> str:
-    value = int.from_bytes(hashlib.blake2b(utt_id.encode(), digest_size=8).digest(), "big") / 2**64
-    return "valid" if value < valid_share else "train"
+def _fraction(utt_id: str) -> float:
+    """A stable hash of an utterance id in [0, 1)."""
+    return int.from_bytes(hashlib.blake2b(utt_id.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def _write_if_new(path: Path, rows: list[Row], kind: type[Row]) -> None:

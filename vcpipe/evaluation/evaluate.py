@@ -65,8 +65,12 @@ class Enrolment:
         self.embeddings: dict[str, Embedding] = {}
 
     def __call__(self, speaker: str, without: str) -> Embedding:
-        """The centroid of a speaker's first recordings, training ones first, `without` one utterance."""
-        theirs = [u for u in self.utterances if u.speaker == speaker and u.utt_id != without]
+        """The centroid of a speaker's first recordings, training ones first, `without` one utterance.
+
+        A speaker with no other recording is enrolled from that one.
+        """
+        everything = [u for u in self.utterances if u.speaker == speaker]
+        theirs = [u for u in everything if u.utt_id != without] or everything
         theirs.sort(key=lambda u: (u.split != "train", u.utt_id))
         return centroid([self._embed(u.utt_id) for u in theirs[: self.count]])
 

@@ -21,9 +21,11 @@ def write_demo(folder: Path) -> None:
         raise InputError(f"{folder / 'judged.jsonl'}: {missing[0]} was never judged; run `snakemake --cores all demo`")
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     system = lines[0]["system"]
+    held_out = all(line["source_split"] != "train" for line in lines)
     how = [
         f"Every source was converted by {system} into the voice of one other speaker, from whom it heard "
-        f"{metrics['reference_s']:.0f} seconds on average. The sources were kept out of the training.",
+        f"{metrics['reference_s']:.0f} seconds on average. "
+        f"{'No' if held_out else 'Some'} source was among the recordings of the training.",
         "The words were judged by a speech recogniser, the voice by a speaker verifier; it took no part in the making.",
         "$ snakemake --cores all demo",
     ]

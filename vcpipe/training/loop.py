@@ -52,6 +52,7 @@ def train(
     made_by: Slice,
     run_dir: Path,
     state_dir: Path,
+    data: str = "",
     device: torch.device | None = None,
 ) -> runs.Info:
     """Trains, or goes on where the same slice was interrupted, and writes the run folder.
@@ -65,6 +66,7 @@ def train(
         run_dir: written whole at the end.
         state_dir: not declared to Snakemake; holds what an interrupted run needs, metrics and events while it runs.
             Empty of this run when it is done.
+        data: digest of what the loaders draw from; a state that has seen other data is not used.
         device: by default the CPU.
 
     Returns:
@@ -78,9 +80,10 @@ def train(
     torch.manual_seed(settings.seed)
     if device.type == "cpu":
         torch.set_flush_denormal(True)
-    at = saved.folder(state_dir, made_by)
+    resumes = {**made_by, "data": data} if data else made_by
+    at = saved.folder(state_dir, resumes)
     state = task.build(cfg, device)
-    extra = saved.restore(at, state, made_by)
+    extra = saved.restore(at, state, resumes)
     if extra is None:
         shutil.rmtree(at, ignore_errors=True)
         extra = {"best": {}}
@@ -89,7 +92,7 @@ def train(
         log.info("training goes on after step %d: %s", state.step, _sizes(state))
     best = Best(**extra["best"])
     with Progress(at / "live", state.step, settings.steps) as progress, _signals() as received:
-        _run(task, settings, loaders, made_by, at, state, best, progress, received)
+        _run(task, settings, loaders, resumes, at, state, best, progress, received)
     return _finish(task, settings, made_by, run_dir, at, state, best)
 
 
@@ -97,7 +100,7 @@ def _run(
     task: Task[Any],
     settings: LoopSettings,
     loaders: Loaders,
-    made_by: Slice,
+    resumes: Slice,
     at: Path,
     state: State,
     best: Best,
@@ -117,7 +120,7 @@ def _run(
             if done or state.step % settings.validate_every == 0:
                 _validate(task, loaders, at, state, best, progress)
             if done or received or state.step % settings.checkpoint_every == 0:
-                saved.save(at, state, made_by, {"best": vars(best)})
+                saved.save(at, state, resumes, {"best": vars(best)})
             if received and not done:
                 log.warning(
                     "stopped by signal %d after step %d; the same command goes on from here", received[0], state.step

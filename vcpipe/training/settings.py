@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -12,6 +12,9 @@ from vcpipe.config import Settings
 
 class LoopSettings(Settings):
     """How long, how much at once, and how often to look."""
+
+    MACHINE: ClassVar[set[str]] = {"checkpoint_every", "log_every", "workers", "cache_mib"}
+    """Keys that change how the machine is used and none of the numbers: no part of a slice."""
 
     steps: PositiveInt = Field(2_500_000, description="updates of the model; time is never a limit, so runs repeat")
     batch: PositiveInt = Field(16, description="crops per step")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -11,6 +13,7 @@ from vcpipe.config import Slice
 from vcpipe.data import Column, Crops, Variant, Whole, batches, fixed_subset
 from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, read_table, shard_names
+from vcpipe.store import Shard
 from vcpipe.training.loop import Loaders
 from vcpipe.training.loop import train as run_loop
 from vcpipe.training.runs import Info
@@ -26,6 +29,7 @@ def train_vocoder(
     state: Path,
     out: Path,
     device: torch.device,
+    machine: Mapping[str, Any] | None = None,
 ) -> Info:
     """Trains a vocoder on the train split of a corpus, or goes on where the same slice was interrupted.
 
@@ -38,8 +42,9 @@ def train_vocoder(
         state: folder for what an interrupted run needs.
         out: run folder.
         device: where the models are.
+        machine: keys of the training that decide how the machine is used and none of the numbers.
     """
-    cfg = of_slice(made_by, "--slice")
+    cfg = of_slice({**made_by, "training": {**made_by["training"], **(machine or {})}}, "--slice")
     if len(units) != len(made_by["variants"]):
         raise InputError(f"--units: {len(units)} folders for the {len(made_by['variants'])} variants of the slice")
     utterances = read_table(manifest, Utterance)
@@ -55,6 +60,7 @@ def train_vocoder(
         if not utt_ids:
             raise InputError(f"{manifest}: no utterance of split '{name}'; give the corpus one (corpora: splits)")
     training = cfg.training
+    data = _digest(manifest, [audio, *units], shards)
     crops = Crops(
         columns(split["train"]),
         split["train"],
@@ -68,7 +74,19 @@ def train_vocoder(
     max_frames = max(1, int(training.valid_max_s * cfg.rate) // cfg.hop)
     valid = Whole(held_out, fixed_subset(usable, training.valid_utterances), max_frames)
     loaders = Loaders(lambda start, stop: batches(crops, start, stop, training.workers), valid)
-    return run_loop(task, cfg, training, loaders, made_by=made_by, run_dir=out, state_dir=state, device=device)
+    return run_loop(
+        task, cfg, training, loaders, made_by=made_by, run_dir=out, state_dir=state, data=data, device=device
+    )
+
+
+def _digest(manifest: Path, folders: Sequence[Path], shards: Sequence[str]) -> str:
+    """Of all that is drawn from: the manifest's bytes and the checksums of the shards."""
+    digest = hashlib.blake2b(manifest.read_bytes(), digest_size=16)
+    for folder in folders:
+        for name in shards:
+            with Shard(folder / f"{name}.h5", expect=None) as shard:
+                digest.update(shard.checksum.encode())
+    return digest.hexdigest()
 
 
 def _variant(folder: Path, shards: list[str], expect: Slice) -> Variant:

@@ -40,20 +40,38 @@ def freeze_config():
 
 
 def checked_config():
-    """The config as settings objects, with the lists of the corpora that its systems use brought up to date."""
+    """The config as settings objects, with the lists of its corpora brought up to date."""
     try:
         checked = load(config)
-        used = {name for settings in checked.systems.values() for name in settings.corpora()}
         if workflow.is_main_process:
-            for name in sorted(used):
-                lists.refresh(
-                    name,
-                    checked.corpus(name, "corpora"),
-                    Path("results", "corpora", name),
-                )
+            refresh_lists(checked)
         return checked
     except InputError as error:
         raise WorkflowError(str(error))
+
+
+def refresh_lists(checked):
+    """A corpus that no system uses may be missing; one that is trained on must have both splits."""
+    systems = checked.systems.values()
+    used = {name for settings in systems for name in settings.corpora()}
+    trained_on = {name for settings in systems for name in settings.trains_on()}
+    for name, settings in checked.corpora.items():
+        try:
+            counts = lists.refresh(name, settings, Path("results", "corpora", name))
+        except InputError:
+            if name in used:
+                raise
+            continue
+        if name in trained_on and not (counts["train"] and counts["valid"]):
+            raise InputError(
+                f"corpora.{name}: expected utterances for train and for valid, found {counts['train']} and "
+                f"{counts['valid']}; set `splits`, `valid_share` or the splits of its subsets"
+            )
+
+
+def planned_for(*tables):
+    """Digests of the lists that a job is planned for, so that one which changes meanwhile is not missed."""
+    return lambda wildcards: " ".join(lists.digest(table.format(**wildcards)) for table in tables)
 
 
 def shards(corpus):
@@ -87,6 +105,11 @@ def folders(name):
 def root_of(wildcards, input):
     # depends on `input` so that it is no part of the provenance: a corpus may move to another disk
     return CONFIG.corpus(wildcards.corpus, "corpora").root
+
+
+def max_reject_share_of(wildcards, input):
+    # as above: a looser limit makes nothing stale
+    return CONFIG.corpus(wildcards.corpus, "corpora").max_reject_share
 
 
 def made_corpus(wildcards):

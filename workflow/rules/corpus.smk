@@ -27,6 +27,7 @@ rule prepare_audio:
         "logs/prepare_audio/{corpus}/{shard}.tsv"
     params:
         cfg=audio_slice,
+        planned_for=planned_for("results/corpora/{corpus}/lists/{shard}.csv"),
         root=root_of,
     shell:
         "vcpipe prepare --slice {params.cfg:q} --root {params.root:q} --listed {input.listed:q} --shard {output.shard:q} "
@@ -46,7 +47,7 @@ rule manifest:
         "logs/manifest/{corpus}.log",
     params:
         shards=lambda wildcards: CONFIG.corpus(wildcards.corpus, "corpora").shards,
-        max_reject_share=lambda wildcards: CONFIG.corpus(wildcards.corpus, "corpora").max_reject_share,
+        max_reject_share=max_reject_share_of,
     shell:
         "vcpipe gather --folder results/corpora/{wildcards.corpus} --shards {params.shards} "
         "--max-reject-share {params.max_reject_share} 2> {log:q}"

@@ -20,6 +20,7 @@ rule prematch:
     threads: 1
     params:
         cfg=lambda wildcards: canonical(knnvc.prematch_slice(CONFIG, wildcards.corpus)),
+        planned_for=planned_for("results/corpora/{corpus}/splits/{shard}.csv"),
     shell:
         "vcpipe knnvc prematch --slice {params.cfg:q} --match {input.match:q} --synthesis {input.synthesis:q} "
         "--manifest {input.manifest:q} --splits {input.splits:q} --out {output:q} --threads {threads} 2> {log:q}"
@@ -41,10 +42,12 @@ rule train_hifigan:
         cfg=canonical(knnvc.run_slice(CONFIG, prematched=False)),
         audio=folders("audio"),
         units=folders("units"),
+        machine=lambda wildcards, input: KNNVC.machine(),
     shell:
         "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
-        "--state results/state --out results/runs/hifigan --threads {threads} {params.units:q} "
-        "2> >(tee {log:q} >&2)"
+        "--state results/state --out results/runs/hifigan --threads {threads} "
+        "--machine {params.machine:q} {params.units:q} "
+        "2> >(tee -i {log:q} >&2)"
 
 
 rule train_hifigan_prematched:
@@ -63,10 +66,12 @@ rule train_hifigan_prematched:
         cfg=canonical(knnvc.run_slice(CONFIG, prematched=True)),
         audio=folders("audio"),
         units=folders("units"),
+        machine=lambda wildcards, input: KNNVC.machine(),
     shell:
         "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
-        "--state results/state --out results/runs/hifigan_prematched --threads {threads} {params.units:q} "
-        "2> >(tee {log:q} >&2)"
+        "--state results/state --out results/runs/hifigan_prematched --threads {threads} "
+        "--machine {params.machine:q} {params.units:q} "
+        "2> >(tee -i {log:q} >&2)"
 
 
 rule render_knnvc:
@@ -76,7 +81,7 @@ rule render_knnvc:
         audio=audio_shards(KNNVC.demo_corpus),
         match=feature_shards([KNNVC.match], KNNVC.demo_corpus),
         synthesis=feature_shards([KNNVC.units], KNNVC.demo_corpus),
-        trials=KNNVC.demo.trials or [],
+        trials=KNNVC.trials or [],
     output:
         "results/demo/knnvc/pairs.jsonl",
     log:
@@ -89,7 +94,8 @@ rule render_knnvc:
         audio=folders("audio"),
         match=folders("match"),
         synthesis=folders("synthesis"),
+        trials=lambda wildcards, input: KNNVC.trials,
     shell:
         "vcpipe knnvc render --slice {params.cfg:q} --run results/runs/hifigan_prematched --manifest {input.manifest:q} "
-        "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials '{input.trials}' "
+        "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials {params.trials:q} "
         "--out {output:q} --threads {threads} 2> {log:q}"

@@ -46,6 +46,7 @@ def train(
     units: Annotated[list[Path], typer.Argument(help="folder of each variant of the units, in the slice's order")],
     state: PathOption,
     out: PathOption,
+    machine: Annotated[str, typer.Option(help="keys of the training that change none of the numbers, as JSON")] = "{}",
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
@@ -53,7 +54,7 @@ def train(
     chosen = start_torch(device, threads)
     from vcpipe.vocoders.train import train_vocoder
 
-    train_vocoder(json.loads(made_by), manifest, audio, units, state, out, chosen)
+    train_vocoder(json.loads(made_by), manifest, audio, units, state, out, chosen, json.loads(machine))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -44,7 +45,9 @@ class DemoSettings(Section):
     """Which conversions the demo page shows."""
 
     corpus: str = Field("", description="of the sources and references; empty: the training corpus")
-    trials: str = Field("", description="CSV of source,target,references; empty: drawn from held-out utterances")
+    trials: str = Field(
+        "", description="CSV of source,target,references; empty: data_splits/trials/<corpus>.csv, else some are drawn"
+    )
     pairs: PositiveInt = Field(32, description="how many are drawn when there is no trials file")
     seed: NonNegativeInt = 0
 
@@ -72,11 +75,25 @@ class Settings(Section):
         """The corpus of the demo's sources and references."""
         return self.demo.corpus or self.corpus
 
+    @property
+    def trials(self) -> str:
+        """The table of the demo's trials; empty where they are drawn."""
+        committed = f"data_splits/trials/{self.demo_corpus}.csv"
+        return self.demo.trials or (committed if Path(committed).is_file() else "")
+
     def variants(self, prematched: bool) -> list[str]:
         """The features that a vocoder's crops are drawn from, half and half where there are two."""
         if not prematched:
             return [self.units]
         return ["prematched", self.units] if self.mix_plain else ["prematched"]
+
+    def machine(self) -> str:
+        """The keys of the training that are no part of its slice, as JSON."""
+        return self.training.model_dump_json(include=TrainingSettings.MACHINE)
+
+    def trains_on(self) -> set[str]:
+        """The corpora that must have utterances for train and for valid."""
+        return {self.corpus}
 
     def corpora(self) -> set[str]:
         """Every corpus that the system reads."""
@@ -88,6 +105,8 @@ def check(config: Config) -> None:
     knnvc: Settings = config.systems["knnvc"]
     for key, name in (("knnvc.corpus", knnvc.corpus), ("knnvc.demo.corpus", knnvc.demo_corpus)):
         config.corpus(name, key)
+    if "prematched" in config.features:
+        raise InputError("config key 'features.prematched': the name is kept for pre-matched features; choose another")
     match = config.feature(knnvc.match, "knnvc.match")
     units = config.feature(knnvc.units, "knnvc.synthesis")
     if match.grid != units.grid:
@@ -126,7 +145,7 @@ def run_slice(config: Config, prematched: bool) -> Slice:
         "revision": VOCODER_REVISION,
         "system": "knnvc",
         "generator": generator_settings(knnvc.generator, "knnvc.generator").model_dump(mode="json"),
-        "training": knnvc.training.model_dump(mode="json"),
+        "training": knnvc.training.model_dump(mode="json", exclude=TrainingSettings.MACHINE),
         "units": {"grid": str(units.grid), "dim": units.dim},
         "wav": config.audio_slice(corpus),
         "variants": [

@@ -94,6 +94,7 @@ def _line(
         "text": trial.source.text,
         "source_utt": trial.source.utt_id,
         "source_speaker": trial.source.speaker,
+        "source_split": trial.source.split,
         "target_speaker": trial.target,
         "reference_utt": reference.utt_id,
         "references": [u.utt_id for u in trial.references],
