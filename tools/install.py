@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,9 @@ def install(root: Path, venv: Path) -> None:
         return
     stamp.unlink(missing_ok=True)
     python = venv / "bin" / "python"
+    if python.exists() and python_of(python) != ".".join(map(str, sys.version_info[:2])):
+        _say(f"{venv.name} is of Python {python_of(python)}: making it anew")
+        shutil.rmtree(venv)
     if not python.exists():
         _say(f"making {venv.name} with Python {sys.version.split()[0]}")
         _run([sys.executable, "-m", "venv", str(venv)], "on Debian and Ubuntu: apt-get install python3-venv")
@@ -33,11 +37,17 @@ def install(root: Path, venv: Path) -> None:
     _say(f"installing {len(others) + 1} packages; a few minutes the first time")
     _pip_lock(python, others)
     if installed_version(python, "torch") != torch.partition("==")[2]:
-        _pip(python, [torch])
+        _pip(python, ["--constraint", str(root / "requirements.lock"), torch])
     repair_torchaudio(python)
     _pip(python, ["--no-deps", "--no-build-isolation", "--editable", str(root)])
     stamp.write_text(wanted)
     _say(f"{venv.name} is ready")
+
+
+def python_of(python: Path) -> str:
+    """The version of an interpreter as `3.11`; '' where it does not run."""
+    code = "import sys; print('%d.%d' % sys.version_info[:2])"
+    return subprocess.run([str(python), "-c", code], capture_output=True, text=True).stdout.strip()
 
 
 def fingerprint(root: Path) -> str:

@@ -30,10 +30,25 @@ def main() -> None:
     for name in catalog.system_names():
         app.add_typer(catalog.system_cli(name).app, name=name)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except InputError as error:
-        print(f"vcpipe: {error}", file=sys.stderr)
-        sys.exit(2)
+        _refuse(str(error))
+    except UsageError as error:
+        if error.ctx is None or not error.ctx.args and isinstance(error, NoArgsIsHelpError):
+            raise
+        _refuse(f"{error.format_message().rstrip('.')}; `{error.ctx.command_path} --help` lists what can be given")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        place = os.fsdecode(error.filename)
+        _refuse(f"{place}: {error.strerror}; check the path, and that you may read and write there")
+    except typer.Abort:
+        _refuse("stopped")
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"vcpipe: {message}", file=sys.stderr)
+    sys.exit(2)
 
 
 @app.command("make-corpus")
@@ -121,7 +136,7 @@ def convert(ctx: typer.Context, system: Annotated[str, typer.Option(help="whose 
     if system not in names:
         raise InputError(f"--system {system}: no such system; {catalog.nearest(system, names)}")
     command = typer.main.get_command(catalog.system_cli(system).app)
-    command.main(["convert", *ctx.args], prog_name=f"vcpipe convert --system {system}", standalone_mode=True)
+    command.main(["convert", *ctx.args], prog_name=f"vcpipe convert --system {system}", standalone_mode=False)
 
 
 @app.command()

@@ -26,12 +26,27 @@ def start_torch(device: str, threads: int) -> torch.device:
     if threads:
         torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    return choose(device, "--device")
+
+
+def choose(device: str, option: str = "device") -> torch.device:
+    """The device behind `auto` (cuda where there is one, else cpu), `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        InputError: naming the `option` that was given, for another kind of device or one that is not there.
+    """
+    import torch
+
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise InputError(f"--device {device}: expected auto, cpu or cuda") from None
+        chosen = torch.device("meta")
+    if chosen.type not in ("cpu", "cuda"):
+        raise InputError(f"{option} {device}: expected auto, cpu, cuda or cuda:N; use {option} cpu")
     if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"--device {device}: this torch sees no CUDA device; use --device cpu")
+        raise InputError(f"{option} {device}: this torch sees no CUDA device; use {option} cpu")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"{option} {device}: expected cuda:0 to cuda:{torch.cuda.device_count() - 1}; use one of them")
     return chosen

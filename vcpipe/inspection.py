@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vcpipe.errors import InputError
 
+AGAIN = "make the file again, or repair it"
+
 
 def describe(path: Path, verify: bool = False) -> str:
     """A few lines about a shard (`.h5`), a run folder, a table (`.csv`) or JSON lines (`.jsonl`).
@@ -60,8 +62,7 @@ def _run(path: Path) -> str:
 
 
 def _table(path: Path) -> str:
-    with open(path, newline="", encoding="utf-8") as f:
-        rows = list(csv.DictReader(f))
+    rows = _table_rows(path)
     if not rows:
         return f"table       {path}\nrows        0"
     lines = [f"table       {path}", f"rows        {len(rows)}", f"columns     {', '.join(rows[0])}"]
@@ -71,9 +72,26 @@ def _table(path: Path) -> str:
     if "speaker" in rows[0]:
         lines.append(f"speakers    {len({row['speaker'] for row in rows})}")
     if "n_samples" in rows[0]:
-        seconds = sum(int(row["n_samples"]) / int(row["sample_rate"]) for row in rows)
+        try:
+            seconds = sum(int(row["n_samples"]) / int(row["sample_rate"]) for row in rows)
+        except (ValueError, KeyError, ZeroDivisionError) as error:
+            raise InputError(
+                f"{path}: expected whole numbers in n_samples and sample_rate, found {error!r}; {AGAIN}"
+            ) from None
         lines.append(f"duration    {seconds / 60:.1f} minutes")
     return "\n".join(lines)
+
+
+def _table_rows(path: Path) -> list[dict[str, str]]:
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            header, *rows = list(csv.reader(f)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a table ({error}); {AGAIN}") from None
+    for line, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise InputError(f"{path}: row {line} has {len(row)} columns, expected {len(header)}; {AGAIN}")
+    return [dict(zip(header, row, strict=True)) for row in rows]
 
 
 def _counts(rows: list[dict[str, str]], column: str) -> list[tuple[str, int]]:
@@ -81,6 +99,11 @@ def _counts(rows: list[dict[str, str]], column: str) -> list[tuple[str, int]]:
 
 
 def _lines(path: Path) -> str:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    rows = []
+    try:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            rows.append(json.loads(line))
+    except ValueError as error:
+        raise InputError(f"{path}: line {len(rows) + 1} is not JSON ({error}); {AGAIN}") from None
     head = json.dumps(rows[0], indent=2) if rows else ""
     return f"JSON lines  {path}\nrows        {len(rows)}\n{head}"

@@ -159,7 +159,10 @@ class Shard:
         stop = rows.stop if count is None else rows.start + start + count
         if start < 0 or stop > rows.stop:
             raise InputError(f"{self.path}: {utt_id} has {rows.stop - rows.start} rows, asked for {start}+{count}")
-        out: NDArray[Any] = self.values[rows.start + start : stop]
+        try:
+            out: NDArray[Any] = self.values[rows.start + start : stop]
+        except (OSError, RuntimeError) as error:
+            raise InputError(f"{self.path}: damaged ({error}); {self._again()}") from None
         return out
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -26,28 +26,20 @@ def read_trials(path: Path, utterances: list[Utterance]) -> list[Trial]:
     """Reads a CSV of `source,target,references`; references are a split's name or utterance ids between semicolons.
 
     Raises:
-        InputError: naming the line, for an unknown utterance, speaker or split, or a source that is its own reference.
+        InputError: naming the line, for an unknown utterance, speaker or split, a reference of another speaker, or a
+            source that is its own reference.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such trials file; set knnvc.demo.trials, or leave it empty to have some drawn")
     by_id = {u.utt_id: u for u in utterances}
-    trials = []
-    with open(path, newline="", encoding="utf-8") as f:
-        reader = csv.DictReader(f)
-        if reader.fieldnames != COLUMNS:
-            raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}, found {reader.fieldnames}")
-        for line, row in enumerate(reader, start=2):
-            if row["source"] not in by_id:
-                raise InputError(f"{path}:{line}: source {row['source']} is not in the manifest; see its rejects.csv")
-            source = by_id[row["source"]]
-            references = _references(row, utterances, by_id)
-            if not references or source in references or source.speaker == row["target"]:
-                raise InputError(
-                    f"{path}:{line}: expected references of speaker {row['target']} without the source, found "
-                    f"{len(references)} for '{row['references']}'; correct the line"
-                )
-            trials.append(Trial(source, row["target"], references))
-    return trials
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            header, *rows = list(csv.reader(f)) or [[]]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a table of trials ({error}); save it as CSV in UTF-8") from None
+    if header != COLUMNS:
+        raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header) or 'nothing'}")
+    return [_trial(row, f"{path}:{line}", utterances, by_id) for line, row in enumerate(rows, start=2) if row]
 
 
 def draw_trials(utterances: list[Utterance], count: int, seed: int) -> list[Trial]:
@@ -73,8 +65,25 @@ def draw_trials(utterances: list[Utterance], count: int, seed: int) -> list[Tria
     return sorted(trials, key=lambda t: (t.source.utt_id, t.target))
 
 
-def _references(row: dict[str, str], utterances: list[Utterance], by_id: dict[str, Utterance]) -> tuple[Utterance, ...]:
-    if row["references"] in ("train", "valid", "test"):
-        return tuple(u for u in utterances if u.speaker == row["target"] and u.split == row["references"])
-    named = [by_id.get(utt_id) for utt_id in row["references"].split(";")]
-    return tuple(u for u in named if u is not None and u.speaker == row["target"])
+def _trial(row: list[str], where: str, utterances: list[Utterance], by_id: dict[str, Utterance]) -> Trial:
+    if len(row) != len(COLUMNS):
+        raise InputError(f"{where}: expected {','.join(COLUMNS)}, found {len(row)} columns; correct the line")
+    source, target, named = row
+    if source not in by_id:
+        raise InputError(f"{where}: source {source} is not in the manifest; see its rejects.csv")
+    if named in ("train", "valid", "test"):
+        references = tuple(u for u in utterances if u.speaker == target and u.split == named)
+    else:
+        for utt_id in named.split(";"):
+            if utt_id not in by_id or by_id[utt_id].speaker != target:
+                found = f"one of {by_id[utt_id].speaker}" if utt_id in by_id else "none in the manifest"
+                raise InputError(
+                    f"{where}: expected references of speaker {target}, '{utt_id}' is {found}; correct the line"
+                )
+        references = tuple(by_id[utt_id] for utt_id in named.split(";"))
+    if not references or by_id[source] in references or by_id[source].speaker == target:
+        raise InputError(
+            f"{where}: expected references of speaker {target} without the source, found {len(references)} for "
+            f"'{named}'; correct the line"
+        )
+    return Trial(by_id[source], target, references)

@@ -10,23 +10,27 @@ from vcpipe.audio import Wave
 
 log = logging.getLogger(__name__)
 
+RATES = (16000, 8000)  # samples/s that the network was trained for
+
 
 def speech_bounds(wave: Wave, rate: int) -> tuple[int, int]:
-    """First and last sample of speech in `(N,)` float32, with 30 ms kept on both sides.
+    """First and last sample of speech in `(N,)` float32 at `rate`, with 30 ms kept on both sides.
 
     Where no speech is found the whole recording is kept, and said so: an empty reference helps nobody.
-
-    Args:
-        rate: 16000 or 8000.
+    The network hears 16 or 8 kHz; a recording at another rate is brought to 16 kHz for it.
     """
+    import soxr
     import torch
     from silero_vad import get_speech_timestamps
 
-    spans = get_speech_timestamps(torch.from_numpy(wave), _model(), sampling_rate=rate)
+    heard_rate = rate if rate in RATES else RATES[0]
+    heard = wave if rate == heard_rate else soxr.resample(wave, rate, heard_rate)
+    spans = get_speech_timestamps(torch.from_numpy(heard), _model(), sampling_rate=heard_rate)
     if not spans:
         log.warning("no speech found in %.2f s of reference; all of it is used", len(wave) / rate)
         return 0, len(wave)
-    return int(spans[0]["start"]), int(spans[-1]["end"])
+    start, stop = (int(sample) * rate // heard_rate for sample in (spans[0]["start"], spans[-1]["end"]))
+    return start, min(stop, len(wave))
 
 
 @functools.cache

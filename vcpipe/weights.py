@@ -95,7 +95,6 @@ def fetch(
         InputError: one line that names the file, the address, the reason, and where to put the file by hand.
     """
     _check_scheme(url)
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
     with _locked(target):
         if target.is_file() and (not sha256 or _digest(target) == sha256):
@@ -212,7 +211,15 @@ def _reason(error: Exception) -> str:
 @contextlib.contextmanager
 def _locked(target: Path) -> Iterator[None]:
     """One process at a time; the others wait and then find the file."""
-    with open(target.with_name(f".{target.name}.lock"), "w") as f:
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        lock = open(target.with_name(f".{target.name}.lock"), "w")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise InputError(
+            f"{target}: its folder cannot be written to ({error.strerror}); set XDG_CACHE_HOME to one that can, or put "
+            f"the file at weights/{target.name} by hand"
+        ) from None
+    with lock as f:
         fcntl.flock(f, fcntl.LOCK_EX)
         yield
 

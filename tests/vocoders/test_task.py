@@ -55,13 +55,14 @@ def test_the_total_is_the_weighted_sum_of_the_terms():
     losses = task.step(state, batch())
     total = 45 * losses["mel"] + 3 * losses["stft"] + losses["adversarial"] + 2 * losses["feature"]
     assert losses["loss"] == pytest.approx(total, rel=1e-5)
-    assert set(losses) == {"loss", "mel", "stft", "adversarial", "feature", "discriminator"}
+    gradients = {"gradient", "discriminator_gradient"}
+    assert set(losses) == {"loss", "mel", "stft", "adversarial", "feature", "discriminator"} | gradients
 
 
 def test_discriminators_join_at_their_step_and_learn_before_the_generator():
     state = build(config(adversarial_from=1))
     before = weights(state, "discriminators")
-    assert set(task.step(state, batch())) == {"loss", "mel"}
+    assert set(task.step(state, batch())) == {"loss", "mel", "gradient"}
     assert same(before, weights(state, "discriminators"))
     seen = []
     original = task._judged_terms
@@ -88,6 +89,16 @@ def test_a_loss_that_is_not_finite_changes_no_generator(adversarial_from):
     assert not all(math.isfinite(v) for v in losses.values())
     assert state.step == 0
     assert same(before, weights(state, "model"))
+
+
+def test_a_gradient_that_is_not_finite_changes_no_generator():
+    state = build(config())
+    before = weights(state, "model")
+    first = next(iter(state.modules["model"].parameters()))
+    first.register_hook(lambda g: g * math.nan)
+    losses = task.step(state, batch())
+    assert math.isfinite(losses["loss"]) and math.isnan(losses["gradient"])
+    assert state.step == 0 and same(before, weights(state, "model"))
 
 
 def test_averaged_weights_are_judged_and_exported_and_own_weights_stay():

@@ -96,16 +96,16 @@ def main() -> None:
     jobs = [Job(voice=Voice(**raw.pop("voice")), **raw) for raw in json.load(sys.stdin)]
     library, rate = load_library()
     for job in jobs:
-        in_child(lambda job=job: speak_one(library, rate, job))  # type: ignore[misc]
+        in_copy(speak_one, library, rate, job)
 
 
-def in_child(call: Callable[[], None]) -> None:
+def in_copy(call: Callable[..., None], *args: Any) -> None:
     """Runs a call in a copy of this process; ends this process with 1 when the call did not succeed."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            call()
+            call(*args)
             status = 0
         except Exception as error:  # the copy must not go on with its parent's work
             os.write(2, f"{error}\n".encode())

@@ -12,14 +12,40 @@ SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 
 
 def audio_files(root: Path) -> Iterator[Path]:
-    """Recordings below a folder in sorted order; hidden files and folders, and other files, are passed over."""
+    """Recordings below a folder in sorted order; hidden files and folders, and other files, are passed over.
+
+    Links to folders are followed, but not one that leads back to a folder that it lies in.
+
+    Raises:
+        InputError: for a folder that is not there or cannot be read, and for a name that is not UTF-8.
+    """
     if not root.is_dir():
         raise InputError(f"{root}: no such folder; set `root` of the corpus in config.yaml to where its recordings lie")
-    for folder, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(folder, name)
+    yield from _below(root, frozenset())
+
+
+def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+    """The recordings of one folder, then those of its folders; `above` has device and inode of those it lies in."""
+    try:
+        status = folder.stat()
+        if (status.st_dev, status.st_ino) in above:
+            return
+        with os.scandir(folder) as found:
+            entries = [(entry.name, entry.is_dir()) for entry in found if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be read ({error.strerror}); correct its permissions") from None
+    for name in sorted(name for name, is_dir in entries if not is_dir and name.lower().endswith(SUFFIXES)):
+        yield folder / _utf8(folder, name)
+    for name in sorted(name for name, is_dir in entries if is_dir):
+        yield from _below(folder / _utf8(folder, name), above | {(status.st_dev, status.st_ino)})
+
+
+def _utf8(folder: Path, name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{folder}: the name {name!r} in this folder is not UTF-8; rename it") from None
+    return name
 
 
 def read_text(path: Path) -> str:

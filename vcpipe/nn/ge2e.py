@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vcpipe.errors import InputError
 from vcpipe.nn.whisper import wheel_file
+from vcpipe.weights import read_pickle_checkpoint
 
 RATE = 16000
 WINDOW = 400  # samples, 25 ms
@@ -36,10 +37,10 @@ def load_ge2e(device: torch.device | str = "cpu") -> SpeakerEncoder:
     """The encoder with the public weights, ready for inference.
 
     Raises:
-        InputError: when the package is not installed or carries other weights.
+        InputError: when the package is not installed or carries other weights, and for an old PyTorch.
     """
     path = wheel_file(PACKAGE, WEIGHTS, WEIGHTS_SHA256)
-    weights = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    weights = read_pickle_checkpoint(path)["model_state"]
     encoder = SpeakerEncoder()
     encoder.load_state_dict({name: weights[name] for name in encoder.state_dict()})
     return encoder.eval().requires_grad_(False).to(device)

@@ -109,15 +109,16 @@ def step(state: VocoderState, batch: Batch) -> dict[str, float]:
     losses: dict[str, Tensor] = {}
     if adversarial:
         losses["discriminator"] = _discriminator_loss(state, wave, wave_hat.detach())
-        if not _update(state, "discriminators", losses["discriminator"]):
+        losses["discriminator_gradient"] = _update(state, "discriminators", losses["discriminator"])
+        if not losses["discriminator_gradient"].isfinite():
             return _floats(losses)
     terms = _spectral_terms(state, wave, wave_hat)
     if adversarial:
         terms |= _judged_terms(state, wave, wave_hat)
     weights = state.weights.model_dump()
     total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-    losses |= {"loss": total, **terms}
-    if _update(state, "model", total):
+    losses |= {"loss": total, **terms, "gradient": _update(state, "model", total)}
+    if losses["gradient"].isfinite():
         if state.training.ema is not None:
             update_ema(state, state.training.ema)
         state.step += 1
@@ -153,18 +154,16 @@ def _discriminators(state: VocoderState) -> nn.ModuleDict:
     return cast(nn.ModuleDict, state.modules["discriminators"])
 
 
-def _update(state: VocoderState, name: str, loss: Tensor) -> bool:
-    """One step of an optimiser; False, and no step, when the loss or its gradient is not finite."""
+def _update(state: VocoderState, name: str, loss: Tensor) -> Tensor:
+    """One step of an optimiser; the gradient's norm before clipping. No step where it or the loss is not finite."""
     optimizer = state.optimizers[name]
     optimizer.zero_grad(set_to_none=True)
-    if not math.isfinite(loss.item()):
-        return False
     loss.backward()
-    clip = state.training.grad_clip
-    if clip is not None:
-        nn.utils.clip_grad_norm_(state.modules[name].parameters(), clip)
-    optimizer.step()
-    return True
+    largest = math.inf if state.training.grad_clip is None else state.training.grad_clip
+    norm = nn.utils.clip_grad_norm_(state.modules[name].parameters(), largest) + 0 * loss.detach()
+    if norm.isfinite():
+        optimizer.step()
+    return norm
 
 
 def _floats(losses: dict[str, Tensor]) -> dict[str, float]:
