@@ -11,6 +11,7 @@
 configfile: "config.yaml"
 
 
+# Not used unless `--sdm apptainer` asks for it; the jobs run in the environment that runs snakemake (`make env`).
 container: "docker://python:3.11-slim"
 
 

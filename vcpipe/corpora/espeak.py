@@ -26,6 +26,7 @@ SYNCHRONOUS = 2  # AUDIO_OUTPUT_SYNCHRONOUS: samples go to the callback, before 
 OPTIONS = 0x8001  # phoneme events; an error is returned instead of ending the process
 ASCII_TEXT = 1  # espeakCHARS_UTF8, of which ASCII is a part
 PARAMETERS = {"rate_wpm": 1, "volume": 2, "pitch": 3, "pitch_range": 4, "word_gap": 7}
+SEED = 1  # of breath and flutter
 WORD, SENTENCE_END, MESSAGE_END, PHONEME = 1, 5, 6, 7
 
 
@@ -163,6 +164,7 @@ def load_library() -> tuple[Any, int]:
     rate = library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), OPTIONS)
     if rate <= 0:
         raise RuntimeError(f"no voices found in {espeakng_loader.get_data_path()}")
+    library.espeak_ng_SetRandSeed(ctypes.c_long(SEED))  # it has taken the time of day
     return library, rate
 
 
