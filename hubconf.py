@@ -1,5 +1,17 @@
 """For `torch.hub.load(<this repository>, 'knn_vc', ...)`."""
 
-dependencies = ["torch", "torchaudio", "numpy", "pydantic", "soundfile", "soxr", "pyloudnorm", "silero_vad"]
+dependencies = [
+    "torch",
+    "torchaudio",
+    "numpy",
+    "pydantic",
+    "h5py",
+    "safetensors",
+    "soundfile",
+    "soxr",
+    "pyloudnorm",
+    "silero_vad",
+    "typer",
+]
 
 from vcpipe.systems.knnvc.hub import knn_vc  # noqa: E402, F401

@@ -1,3 +1,6 @@
+import os
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +96,65 @@ def test_loudness_is_reached_and_never_beyond_the_true_peak() -> None:
     assert np.abs(audio.to_loudness(clicks, RATE, -10.0)).max() <= 10 ** (-1 / 20) + 1e-3
     for untouched in (np.zeros(RATE, np.float32), tone(0.2)):
         np.testing.assert_array_equal(audio.to_loudness(untouched, RATE, -16.0), untouched)
+
+
+def memory(work: Callable[[], object]) -> int:
+    """The most bytes that Python and numpy held at once while `work` ran."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_true_peak_is_that_of_the_whole_oversampled_wave_at_constant_memory() -> None:
+    import soxr
+
+    noise = np.random.default_rng(0).normal(size=5 * audio.BLOCK + 321).astype(np.float32)
+    expected = np.abs(soxr.resample(noise, RATE, 4 * RATE)).max()
+    assert audio.true_peak(noise, RATE) == pytest.approx(expected, rel=1e-5)
+    assert audio.true_peak(noise[:0], RATE) == 0
+    peaks = [memory(lambda n=n: audio.true_peak(np.zeros(n * audio.BLOCK, np.float32), RATE)) for n in (20, 40)]
+    assert peaks[1] - peaks[0] < 1.1 * 20 * audio.BLOCK * 4  # the longer wave itself, and nothing else of its length
+
+
+def test_many_channels_are_mixed_down_without_being_held(tmp_path: Path) -> None:
+    wave = tone(60.0)
+    soundfile.write(tmp_path / "a.wav", np.stack([wave] * 8, axis=1), RATE)
+    got, duration_s = audio.decode(tmp_path / "a.wav", RATE)
+    np.testing.assert_allclose(got, wave, atol=1 / 32000)
+    assert duration_s == 60.0
+    assert memory(lambda: audio.decode(tmp_path / "a.wav", RATE)) < 4 * wave.nbytes
+
+
+def test_a_recording_that_is_too_long_is_refused_by_its_header(tmp_path: Path) -> None:
+    path, n_bytes = tmp_path / "a.wav", 100 << 20
+    soundfile.write(path, tone(1.0), RATE)
+    head = bytearray(path.read_bytes()[:44])
+    head[4:8], head[40:44] = ((n_bytes + extra).to_bytes(4, "little") for extra in (36, 0))
+    path.write_bytes(head)
+    os.truncate(path, 44 + n_bytes)  # a hole: it takes no room
+    assert memory(lambda: rejected(path)) < 1 << 20
+    assert rejected(path) == "too_long"
+
+
+def test_an_ogg_file_longer_than_its_tail_is_still_checked_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).normal(size=80 * RATE), RATE)
+    data = path.read_bytes()
+    assert len(data) > 2 * audio.OGG_TAIL
+    assert len(audio.load(path, RATE)) == 80 * RATE
+    path.write_bytes(data[: -audio.OGG_TAIL])
+    with pytest.raises(InputError, match="truncated"):
+        audio.load(path, RATE)
+
+
+def test_a_wave_that_cannot_be_written_is_an_error_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(OSError, match="exists|directory") as error:
+        audio.save(tmp_path / "a" / "b.wav", tone(0.1), RATE)
+    assert error.value.filename
 
 
 def test_a_wave_survives_being_saved(tmp_path: Path) -> None:

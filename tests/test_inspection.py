@@ -26,6 +26,32 @@ def test_a_manifest_is_described(tmp_path: Path) -> None:
         assert part in text, text
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.jsonl", b'{"a": 1}\n{"a":\n', "line 2 is not JSON"),
+        ("a.jsonl", b"\xff\xfe\n", "is not JSON"),
+        ("a.csv", b"speaker,split\na,train\nb\n", "row 3 has 1 columns, expected 2"),
+        ("a.csv", b"speaker,split\na,train,more\n", "row 2 has 3 columns, expected 2"),
+        ("a.csv", b"\xff\xfe\n", "not a table"),
+        ("a.csv", b"n_samples,sample_rate\nmany,16000\n", "whole numbers in n_samples and sample_rate"),
+        ("a.csv", b"n_samples,sample_rate\n1,0\n", "whole numbers in n_samples and sample_rate"),
+        ("a.csv", b"n_samples\n1\n", "whole numbers in n_samples and sample_rate"),
+    ],
+)
+def test_a_broken_file_is_refused_by_name(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words) as error:
+        describe(tmp_path / name)
+    assert str(error.value).startswith(str(tmp_path / name))
+
+
+def test_empty_files_are_described(tmp_path: Path) -> None:
+    for name in ("a.csv", "a.jsonl"):
+        (tmp_path / name).write_text("")
+        assert "rows        0" in describe(tmp_path / name)
+
+
 def test_anything_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.bin").write_bytes(b"x")
     for path, words in ((tmp_path / "x.bin", "found .bin"), (tmp_path / "y", "no such file"), (tmp_path, "not a run")):

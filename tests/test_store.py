@@ -64,14 +64,14 @@ def test_a_shard_that_was_cut_off_is_refused(tmp_path: Path, share: float) -> No
 
 def test_a_flipped_bit_in_the_values_is_found_when_they_are_read(tmp_path: Path) -> None:
     path = tmp_path / "000.h5"
-    rows = write(path, [5000])
+    write(path, [5000])
     with h5py.File(path) as f:
         offset = f["values"].id.get_chunk_info(0).byte_offset
     data = bytearray(path.read_bytes())
     data[offset + 1000] ^= 1
     path.write_bytes(data)
-    with Shard(path, MADE_BY) as shard, pytest.raises((OSError, InputError)):
-        assert not np.array_equal(shard.read("u/0"), rows["u/0"])
+    with Shard(path, MADE_BY) as shard, pytest.raises(InputError, match=r"000\.h5: damaged .*make it again"):
+        shard.read("u/0")
     with Shard(path, MADE_BY) as shard, pytest.raises(InputError, match="damaged"):
         shard.verify()
 

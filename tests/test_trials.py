@@ -28,10 +28,35 @@ def test_references_are_a_split_or_named_utterances(tmp_path: Path) -> None:
     assert [u.utt_id for u in second.references] == ["c1", "c3"]
 
 
-@pytest.mark.parametrize("line", ["a9,b,train", "a3,z,train", "a3,a,train", "a3,b,valid", "a3,b,c1"])
+@pytest.mark.parametrize(
+    "line", ["a9,b,train", "a3,z,train", "a3,a,train", "a3,b,valid", "a3,b,c1", "a3,b", "a3", "a3,b,train,more"]
+)
 def test_a_line_that_cannot_be_is_named(tmp_path: Path, line: str) -> None:
     with pytest.raises(InputError, match=r"trials\.csv:2"):
         read_trials(table(tmp_path, line), utterances())
+
+
+@pytest.mark.parametrize(
+    ("references", "words"),
+    [
+        ("b0;b9;b1", "'b9' is none in the manifest"),
+        ("b0;c1", "'c1' is one of c"),
+        ("b0;", "'' is none in the manifest"),
+        ("trian", "'trian' is none in the manifest"),
+    ],
+)
+def test_one_wrong_reference_among_several_is_named_and_not_dropped(
+    tmp_path: Path, references: str, words: str
+) -> None:
+    with pytest.raises(InputError, match=rf"trials\.csv:2: expected references of speaker b, {words}"):
+        read_trials(table(tmp_path, f"a3,b,{references}"), utterances())
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n"])
+def test_what_is_no_table_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "trials.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"trials\.csv: "):
+        read_trials(tmp_path / "trials.csv", utterances())
 
 
 def test_another_table_is_refused(tmp_path: Path) -> None:

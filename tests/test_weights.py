@@ -275,3 +275,18 @@ def test_a_broken_safetensors_file_is_refused(tmp_path):
     for name in ("m.safetensors", "none.safetensors"):
         with pytest.raises(InputError, match=name):
             weights.read_safetensors(tmp_path / name)
+
+
+def test_a_cache_that_cannot_be_written_is_one_line_that_says_what_to_do(server, tmp_path):
+    (tmp_path / "cache").write_text("a file, where a folder should be")
+    with pytest.raises(InputError, match=r"cannot be written to .*XDG_CACHE_HOME.*weights/model\.pt") as error:
+        weights.fetch(server.url, tmp_path / "cache" / "vcpipe" / "model.pt", RIGHT)
+    assert "\n" not in str(error.value) and server.asked == []
+
+
+def test_the_speaker_encoder_is_not_read_by_an_old_torch_either(monkeypatch):
+    from vcpipe.nn.ge2e import load_ge2e
+
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    with pytest.raises(InputError, match=r"pretrained\.pt: PyTorch 2\.9\.1"):
+        load_ge2e()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,25 +31,31 @@ def main() -> None:
     for name in catalog.system_names():
         app.add_typer(catalog.system_cli(name).app, name=name)
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(app(prog_name="vcpipe", standalone_mode=False))
     except InputError as error:
         _refuse(str(error))
-    except UsageError as error:
-        if error.ctx is None or not error.ctx.args and isinstance(error, NoArgsIsHelpError):
-            raise
-        _refuse(f"{error.format_message().rstrip('.')}; `{error.ctx.command_path} --help` lists what can be given")
+    except typer.TyperException as error:
+        _refuse_usage(error)
     except OSError as error:
         if error.filename is None:
             raise
         place = os.fsdecode(error.filename)
         _refuse(f"{place}: {error.strerror}; check the path, and that you may read and write there")
-    except typer.Abort:
-        _refuse("stopped")
 
 
 def _refuse(message: str) -> NoReturn:
     print(f"vcpipe: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def _refuse_usage(error: typer.TyperException) -> NoReturn:
+    """An option that is missing, unknown or out of range; where nothing was asked for, the help is the answer."""
+    message, ctx = error.format_message(), getattr(error, "ctx", None)
+    if ctx is not None and message == ctx.get_help():
+        print(message, file=sys.stderr)
+        sys.exit(2)
+    command = ctx.command_path if ctx is not None else "vcpipe"
+    _refuse(f"{message.rstrip('.')}; `{command} --help` lists what can be given")
 
 
 @app.command("make-corpus")
@@ -130,13 +137,14 @@ def report(demo: Annotated[Path, typer.Option(help="folder with pairs.jsonl, jud
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
-def convert(ctx: typer.Context, system: Annotated[str, typer.Option(help="whose converter")] = "knnvc") -> None:
+def convert(ctx: typer.Context, system: Annotated[str, typer.Option(help="whose converter")] = "knnvc") -> int | None:
     """Converts recordings: `vcpipe convert --system knnvc --help` lists a system's own options."""
     names = catalog.system_names()
     if system not in names:
         raise InputError(f"--system {system}: no such system; {catalog.nearest(system, names)}")
-    command = typer.main.get_command(catalog.system_cli(system).app)
-    command.main(["convert", *ctx.args], prog_name=f"vcpipe convert --system {system}", standalone_mode=False)
+    command = typer.main.get_group(catalog.system_cli(system).app).commands["convert"]
+    exit_code: int | None = command.main(ctx.args, prog_name=f"vcpipe convert --system {system}", standalone_mode=False)
+    return exit_code
 
 
 @app.command()

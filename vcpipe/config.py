@@ -38,7 +38,7 @@ class CorpusSettings(Settings):
     NOT_CONTENT: ClassVar[set[str]] = {"root", "shards", "max_reject_share", "splits", "valid_share"}
 
     kind: str
-    root: str = Field("", description="folder that holds the recordings; never written to")
+    root: str = Field("", description="folder of the recordings, never written to; empty: where they are made")
     shards: PositiveInt = Field(4, le=1000, description="files per feature; a speaker stays within one")
     max_reject_share: float = Field(0.05, ge=0, le=1, description="more unusable recordings than this is an error")
     splits: str = Field("", description="folder with train.csv, valid.csv, test.csv; empty: the corpus's own split")
@@ -152,7 +152,7 @@ def load(raw: Mapping[str, Any]) -> Config:
         if key not in known:
             raise InputError(f"config key '{key}' is unknown; {catalog.nearest(key, known)}")
     config = Config.model_construct(
-        corpora=_kinds(raw, "corpora", catalog.corpus),
+        corpora={name: _rooted(name, c) for name, c in _kinds(raw, "corpora", catalog.corpus).items()},
         audio=check(AudioSettings, raw.get("audio") or {}, "audio"),
         features=_kinds(raw, "features", catalog.feature),
         judge=check(JudgeSettings, raw.get("judge") or {}, "judge"),
@@ -207,6 +207,11 @@ def _kinds(raw: Mapping[str, Any], section: str, resolve: Any) -> dict[str, Any]
             raise InputError(f"config key '{where}': expected a mapping with a `kind`, found {values!r}")
         out[name] = check(resolve(str(values["kind"]), f"{where}.kind").Settings, values, where)
     return out
+
+
+def _rooted(name: str, corpus: CorpusSettings) -> CorpusSettings:
+    """A corpus that is made, not found, lies under the results by its name."""
+    return corpus if corpus.root else corpus.model_copy(update={"root": f"results/corpora/{name}/raw"})
 
 
 def _named(table: dict[str, Any], name: str, where: str, section: str) -> Any:

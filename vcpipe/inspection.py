@@ -85,7 +85,7 @@ def _table(path: Path) -> str:
 def _table_rows(path: Path) -> list[dict[str, str]]:
     try:
         with open(path, newline="", encoding="utf-8") as f:
-            header, *rows = list(csv.reader(f)) or [[]]
+            header, *rows = [row for row in csv.reader(f) if row] or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a table ({error}); {AGAIN}") from None
     for line, row in enumerate(rows, start=2):

@@ -38,7 +38,6 @@ class Settings(CorpusSettings):
     REVISION: ClassVar[int] = 1
 
     kind: Literal["demo"] = "demo"
-    root: str = "results/corpora/demo/raw"
     utterances: int = Field(UTTERANCES, ge=3, le=UTTERANCES, description="of each speaker, the first ones")
     speakers: int = Field(8, ge=2, le=8, description="the first ones; women and men in turn")
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,24 @@ def test_silence_and_a_silent_reference_give_finite_samples(converter: Converter
     out = converter(torch.zeros(16000), [wave(1.0)])
     assert np.isfinite(out).all()
     assert np.isfinite(converter(wave(1.0), [torch.zeros(16000)])).all()
+
+
+def test_a_pool_holds_one_recording_in_full_precision_at_a_time(converter: Converter) -> None:
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    class Watched:
+        grid = converter.grid
+
+        def __call__(self, wave: torch.Tensor) -> torch.Tensor:
+            assert [r for r in alive if r() is not None] == []
+            found = torch.ones(len(wave) // 320, 4)
+            alive.append(weakref.ref(found))
+            return found
+
+    watched = Watched()
+    pool = Converter(watched, watched, converter.vocoder, CPU).pool([wave(1.0)] * 3, trim=False)  # type: ignore[arg-type]
+    assert len(alive) == 3 and pool.match.dtype == torch.float16 and pool.match.shape == (150, 4)
+    assert pool.synthesis is pool.match
 
 
 def test_the_published_quickstart_gives_the_same_as_the_converter(converter: Converter, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from vcpipe import __version__
 from vcpipe.device import DeviceOption, ThreadsOption, start_torch
 from vcpipe.errors import InputError
+from vcpipe.manifest import atomic_path
 
 app = typer.Typer(help="kNN-VC", no_args_is_help=True, rich_markup_mode=None)
 
@@ -88,7 +90,7 @@ def convert(
     alpha: Annotated[float, typer.Option(min=0, max=1, help="share of the source's own frames; 0: all target")] = 0.0,
     loudness: Annotated[float, typer.Option(help="LUFS of the output; 0 leaves it as it is")] = -16.0,
     trim: Annotated[bool, typer.Option(help="cut silence around the speech of each reference")] = True,
-    target_duration: Annotated[float, typer.Option(help="seconds of the output; 0: as the source")] = 0.0,
+    target_duration: Annotated[float, typer.Option(min=0, help="seconds of the output; 0: as the source")] = 0.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
@@ -96,9 +98,10 @@ def convert(
     from vcpipe.corpora.files import recordings
 
     sources, references = recordings(source, "--source"), recordings(reference, "--reference")
-    names = [path.stem for path in sources]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"--source: {len(twice)} names come twice ({', '.join(sorted(twice)[:3])}); rename the files")
+    _check_out(out, [*source, *reference], sources, references)
+    for option, value in (("--loudness", loudness), ("--target-duration", target_duration)):
+        if not math.isfinite(value):
+            raise InputError(f"{option} {value}: expected a finite number; give another")
     chosen = start_torch(device, threads)
     from vcpipe import audio as sound
     from vcpipe.systems.knnvc.converter import Converter
@@ -110,7 +113,7 @@ def convert(
         started = time.monotonic()
         wave = converter.convert(converter.frames(path), pool, topk, alpha, loudness or None, target_duration or None)
         elapsed_s = time.monotonic() - started
-        target = out / f"{path.stem}.wav"
+        target = _target(out, path)
         sound.save(target, wave, converter.grid.rate)
         seconds = len(wave) / converter.grid.rate
         line = {
@@ -123,9 +126,48 @@ def convert(
             "run": str(run),
             "settings": {**settings, "target_duration_s": target_duration or None},
             "features": converter.revisions(),
+            "vocoder": converter.identity,
             "vcpipe": __version__,
         }
         text = json.dumps(line, sort_keys=True)
-        with open(out / "converted.jsonl", "a", encoding="utf-8") as f:
-            f.write(text + "\n")
+        _note(out / "converted.jsonl", target.name, text)
         sys.stdout.write(text + "\n")
+
+
+def _target(out: Path, source: Path) -> Path:
+    return out / f"{source.stem}.wav"
+
+
+def _check_out(out: Path, given: list[Path], sources: list[Path], references: list[Path]) -> None:
+    """No output may fall on an input, on another output, or where the next run would take it for an input."""
+    names = [path.stem for path in sources]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise InputError(f"--source: {len(twice)} names come twice ({', '.join(sorted(twice)[:3])}); rename the files")
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out}: expected a folder, found a file; give another")
+    for folder in given:
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"--out {out}: it lies in {folder}, whose recordings are read; give a folder outside")
+    inputs = {path.resolve() for path in [*sources, *references]}
+    for path in sources:
+        if _target(out, path).resolve() in inputs:
+            raise InputError(f"--out {out}: {_target(out, path)} would overwrite an input; give another folder")
+    _lines(out / "converted.jsonl")
+
+
+def _lines(path: Path) -> dict[str, str]:
+    """The JSON lines of earlier conversions into a folder, by the name of what was converted."""
+    lines: dict[str, str] = {}
+    for number, text in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
+        try:
+            lines[Path(json.loads(text)["converted"]).name] = text.decode()
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}:{number}: damaged ({error!r}); repair the line, or delete it") from None
+    return lines
+
+
+def _note(path: Path, name: str, text: str) -> None:
+    """Puts one conversion's line into the file, in place of an earlier one of the same recording."""
+    lines = {**_lines(path), name: text}
+    with atomic_path(path) as tmp:
+        tmp.write_text("".join(line + "\n" for line in lines.values()), encoding="utf-8")

@@ -5,7 +5,7 @@ Source of the method: Baas, van Niekerk, Kamper, "Voice conversion with just nea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,10 +44,19 @@ class Converter:
         synthesizer: extractor of the frames that are averaged; the same object when both are one feature.
         vocoder: module, `(B, T, E)` units to `(B, hop * T)` samples.
         grid: of the frames, at the rate of recordings and output.
+        identity: which vocoder it is, as it stands in the output's JSON line.
     """
 
-    def __init__(self, matcher: Extractor, synthesizer: Extractor, vocoder: torch.nn.Module, device: torch.device):
+    def __init__(
+        self,
+        matcher: Extractor,
+        synthesizer: Extractor,
+        vocoder: torch.nn.Module,
+        device: torch.device,
+        identity: Mapping[str, object] | None = None,
+    ):
         self.matcher, self.synthesizer, self.vocoder, self.device = matcher, synthesizer, vocoder, device
+        self.identity = dict(identity or {})
         self.grid: Grid = synthesizer.grid
 
     @classmethod
@@ -60,7 +69,8 @@ class Converter:
             raise InputError(f"{run}: not a run of knnvc; give the folder that train_hifigan_prematched made")
         matcher = load_extractor(features["match"], device)
         same = features["match"] == features["synthesis"]
-        return cls(matcher, matcher if same else load_extractor(features["synthesis"], device), vocoder, device)
+        synthesizer = matcher if same else load_extractor(features["synthesis"], device)
+        return cls(matcher, synthesizer, vocoder, device, _identity(info))
 
     def frames(self, recording: Recording, trim: bool = False) -> Frames:
         """The frames of one recording.
@@ -85,10 +95,10 @@ class Converter:
         """The frames of the references on end, in half precision: 2 bytes a value, 2 KiB a frame at 1024 columns."""
         if not recordings:
             raise InputError("no reference recording; give at least one file or folder with the target's voice")
-        parts = [self.frames(recording, trim) for recording in recordings]
-        found = torch.cat([p.match.half() for p in parts])
+        parts = [_half(self.frames(recording, trim)) for recording in recordings]
+        found = torch.cat([p.match for p in parts])
         same = self.synthesizer is self.matcher
-        return Frames(found, found if same else torch.cat([p.synthesis.half() for p in parts]))
+        return Frames(found, found if same else torch.cat([p.synthesis for p in parts]))
 
     def convert(
         self,
@@ -136,6 +146,17 @@ class Converter:
         if not torch.isfinite(recording).all():
             raise InputError("recording: NaN or infinite samples; repair the recording first")
         return recording.float().cpu()
+
+
+def _identity(info: runs.Info) -> dict[str, object]:
+    """What tells one trained vocoder from another, from a run's `config.json`; the commit where it is known."""
+    known = {"revision": info["slice"]["revision"], "step": info["step"], "checksum": info["checksum"]}
+    return {**known, "commit": info["commit"]} if info.get("commit") else known
+
+
+def _half(frames: Frames) -> Frames:
+    found = frames.match.half()
+    return Frames(found, found if frames.synthesis is frames.match else frames.synthesis.half())
 
 
 def _stretched(source: Frames, n_frames: int) -> Frames:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vcpipe import weights
 from vcpipe.config import check
+from vcpipe.device import choose
 from vcpipe.errors import InputError
 from vcpipe.features import wavlm
 from vcpipe.systems.knnvc.converter import Converter, Frames, Recording
@@ -40,14 +41,20 @@ class KNeighborsVC:
         self.device = converter.device
         self.sr = converter.grid.rate
 
-    def get_features(self, path: Recording, vad_trigger_level: float = 0) -> Tensor:
-        """Frames `(T, D)` of a file or of a wave `(N,)` or `(1, N)` at `sr`; a trigger level above 0 trims silence."""
+    def get_features(self, path: Recording, weights: None = None, vad_trigger_level: float = 0) -> Tensor:
+        """Frames `(T, D)` of a file or of a wave `(N,)` or `(1, N)` at `sr`; a trigger level above 0 trims silence.
+
+        Raises:
+            InputError: for `weights` other than None: the published mixing of layers is not offered.
+        """
+        _check_weights(weights)
         if isinstance(path, Tensor) and path.ndim == 2:
             path = path.mean(dim=0)
         return self.converter.frames(path, trim=vad_trigger_level > 0).match
 
-    def get_matching_set(self, wavs: Sequence[Recording], vad_trigger_level: float = 7) -> Tensor:
-        """Frames `(P, D)` of all references on end, their silence trimmed."""
+    def get_matching_set(self, wavs: Sequence[Recording], weights: None = None, vad_trigger_level: float = 7) -> Tensor:
+        """Frames `(P, D)` of all references on end, their silence trimmed; `weights` as in `get_features`."""
+        _check_weights(weights)
         return self.converter.pool(wavs, trim=vad_trigger_level > 0).match
 
     def match(
@@ -58,6 +65,7 @@ class KNeighborsVC:
         topk: int = 4,
         tgt_loudness_db: float | None = -16,
         target_duration: float | None = None,
+        device: str | torch.device | None = None,
     ) -> Tensor:
         """The query in the voice of the matching set: `(N,)` samples at `sr`, on the CPU.
 
@@ -68,7 +76,10 @@ class KNeighborsVC:
             topk: nearest frames that are averaged.
             tgt_loudness_db: LUFS of the output; None leaves it.
             target_duration: seconds of the output; None is the source's.
+            device: None, or the one that `knn_vc` was given: the vocoder stays where it is.
         """
+        if device is not None and not _same(torch.device(device), self.device):
+            raise InputError(f"device {device}: the vocoder is on {self.device}; give the device to knn_vc instead")
         pool = Frames(matching_set, matching_set if synth_set is None else synth_set)
         source = Frames(query_seq, query_seq)
         return torch.from_numpy(self.converter.convert(source, pool, topk, 0.0, tgt_loudness_db, target_duration))
@@ -79,29 +90,44 @@ class KNeighborsVC:
 
 
 def knn_vc(
-    run: str | Path | None = None,
-    prematched: bool = True,
     pretrained: bool = True,
     progress: bool = True,
-    device: str | torch.device = "cpu",
+    prematched: bool = True,
+    device: str | torch.device | None = None,
+    *,
+    run: str | Path | None = None,
 ) -> KNeighborsVC:
     """kNN-VC of a run folder, or, without one, of the published WavLM-Large and HiFi-GAN weights.
 
     Args:
-        run: folder that `train_hifigan_prematched` made.
-        prematched: which of the published vocoders.
         pretrained: must be true without a run: an untrained vocoder converts nothing.
         progress: kept for callers of the published function; downloads report through the log.
-        device: where to compute.
+        prematched: which of the published vocoders.
+        device: where to compute; None: cuda where there is one, else the CPU.
+        run: folder that `train_hifigan_prematched` made.
     """
-    device = torch.device(device)
+    chosen = choose("auto" if device is None else str(device))
     if run is not None:
-        return KNeighborsVC(Converter.load(run, device))
+        return KNeighborsVC(Converter.load(run, chosen))
     if not pretrained:
         raise InputError("pretrained=False: an untrained vocoder converts nothing; give run=FOLDER of a trained one")
     values = {"kind": "wavlm", "weights": "WavLM-Large.pt", "layer": PUBLIC_LAYER, "width": PUBLIC_WIDTH}
-    extractor = wavlm.load(check(wavlm.Settings, values, "wavlm"), device)
+    extractor = wavlm.load(check(wavlm.Settings, values, "wavlm"), chosen)
     settings = generator_settings("hifigan_v1", "generator")
     vocoder = build_generator(settings, PUBLIC_WIDTH, extractor.grid.hop, normed=False)
-    load_generator(vocoder, weights.find("prematch_g_02500000.pt" if prematched else "g_02500000.pt"))
-    return KNeighborsVC(Converter(extractor, extractor, vocoder.to(device).eval(), device))
+    name = "prematch_g_02500000.pt" if prematched else "g_02500000.pt"
+    load_generator(vocoder, weights.find(name))
+    identity = {"weights": name, "sha256": weights.known_sha256(name)}
+    return KNeighborsVC(Converter(extractor, extractor, vocoder.to(chosen).eval(), chosen, identity))
+
+
+def _check_weights(weights: object) -> None:
+    if weights is not None:
+        raise InputError(
+            f"weights: expected None, found {type(weights).__name__}; one layer is used: choose it by the feature's "
+            "`layer` in config.yaml, train, and give run=FOLDER"
+        )
+
+
+def _same(a: torch.device, b: torch.device) -> bool:
+    return (a.type, a.index or 0) == (b.type, b.index or 0)
