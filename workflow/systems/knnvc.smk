@@ -97,5 +97,5 @@ rule render_knnvc:
         trials=lambda wildcards, input: KNNVC.trials,
     shell:
         "vcpipe knnvc render --slice {params.cfg:q} --run results/runs/hifigan_prematched --manifest {input.manifest:q} "
-        "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials {params.trials:q} "
+        "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials={params.trials:q} "
         "--out {output:q} --threads {threads} 2> {log:q}"
