@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vcpipe.errors import InputError
+from vcpipe.nn.longconv import LongConv
 
 CHUNK_FRAMES = {"cpu": 100, "cuda": 16000}
 """Output frames, over the whole batch, that the front end makes at once: its first layers are 64 times as long."""
@@ -47,8 +48,9 @@ class WavLM(nn.Module):
         self.front: nn.Module = net.feature_extractor if self.group_norm else FrontEnd(net.feature_extractor)
         self.projection = net.encoder.feature_projection
         transformer = net.encoder.transformer
-        self.positions = transformer.pos_conv_embed
-        torch.nn.utils.parametrize.remove_parametrizations(self.positions.conv, "weight")
+        positions = transformer.pos_conv_embed.conv
+        torch.nn.utils.parametrize.remove_parametrizations(positions, "weight")
+        self.positions = LongConv(positions)
         self.norm = transformer.layer_norm if transformer.layer_norm_first else nn.Identity()
         self.first_attention = transformer.layers[0].attention
         self.layers = transformer.layers[:layer]
@@ -72,7 +74,7 @@ class WavLM(nn.Module):
             beyond = torch.arange(n, device=x.device) >= frames[:, None]
             x = x.masked_fill(beyond[..., None], 0.0)
             mask = torch.zeros(beyond.shape, device=x.device).masked_fill(beyond, -math.inf)
-        x = self.norm(x + self.positions(x))
+        x = self.norm(x + F.gelu(self.positions(x)))
         bias = position_bias(self.first_attention, n)
         for layer in self.layers:
             x, _ = layer(x, position_bias=bias, key_padding_mask=mask)
