@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import http.client
+import importlib.util
 import os
 import time
 import urllib.error
@@ -288,3 +289,23 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
     copies = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
     with atomic_path(path) as tmp:
         save_file(copies, tmp, dict(metadata))
+
+
+def wheel_file(package: str, name: str, sha256: str) -> Path:
+    """A data file inside an installed package, which is found but not imported.
+
+    Raises:
+        InputError: when the package or file is missing, or the file's SHA-256 is not the one expected.
+    """
+    install = f"type `pip install --force-reinstall {package.replace('_', '-')}`"
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise InputError(f"package {package}: expected its file {name}, found no such package; {install}")
+    path = Path(next(iter(found.submodule_search_locations))) / name
+    if not path.is_file():
+        raise InputError(f"{path}: expected a file of the package {package}, found none; {install}")
+    with open(path, "rb") as f:
+        digest = hashlib.file_digest(f, "sha256").hexdigest()
+    if digest != sha256:
+        raise InputError(f"{path}: expected the file with SHA-256 {sha256}, found {digest}; {install}")
+    return path

@@ -7,7 +7,8 @@ import torch
 
 from vcpipe.errors import InputError
 from vcpipe.nn.ctranslate2 import DTYPES, read_variables
-from vcpipe.nn.whisper import MODEL_BIN, MODEL_BIN_SHA256, PACKAGE, wheel_file
+from vcpipe.nn.whisper import MODEL_BIN, MODEL_BIN_SHA256, PACKAGE
+from vcpipe.weights import wheel_file
 
 
 def text(value):

@@ -59,6 +59,21 @@ def go(corpus, slice_, out="run"):
     return train_vocoder(slice_, corpus / "manifest.csv", corpus / "wav", folders, corpus / "state", corpus / out, cpu)
 
 
+def interrupted(monkeypatch, *arguments):
+    """The training of `go`, asked to stop in its fourth step."""
+    step = task.step
+
+    def asked(state, batch):
+        if state.step == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(state, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(task, "step", asked)
+        with pytest.raises(SystemExit, match="143"):
+            go(*arguments)
+
+
 def test_a_trained_vocoder_is_loaded_from_its_folder_alone(corpus):
     go(corpus, made_by())
     (corpus / "run").rename(corpus / "elsewhere")
@@ -72,34 +87,14 @@ def test_an_interrupted_training_continues_bit_for_bit(corpus, monkeypatch, disc
     adversarial = {} if discriminators is None else {"adversarial_from": 2, "discriminators": discriminators}
     slice_ = made_by(**adversarial)
     whole = go(corpus, slice_, "whole")
-    step = task.step
-
-    def interrupted(state, batch):
-        if state.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(state, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(task, "step", interrupted)
-        with pytest.raises(SystemExit, match="143"):
-            go(corpus, slice_, "broken")
+    interrupted(monkeypatch, corpus, slice_, "broken")
     broken = go(corpus, slice_, "broken")
     assert broken["step"] == whole["step"] == 6
     assert broken["checksum"] == whole["checksum"]
 
 
 def test_a_training_does_not_go_on_over_other_data(corpus, monkeypatch, caplog):
-    step = task.step
-
-    def interrupted(state, batch):
-        if state.step == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(state, batch)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(task, "step", interrupted)
-        with pytest.raises(SystemExit, match="143"):
-            go(corpus, made_by())
+    interrupted(monkeypatch, corpus, made_by())
     text = (corpus / "manifest.csv").read_text()
     assert text.count(",train") > 2
     (corpus / "manifest.csv").write_text(text.replace(",train", ",valid", 1))

