@@ -11,7 +11,6 @@ dependencies = [
     "soxr",
     "pyloudnorm",
     "silero_vad",
-    "typer",
 ]
 
 from vcpipe.systems.knnvc.hub import knn_vc  # noqa: E402, F401

@@ -15,14 +15,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from vcpipe import catalog
-from vcpipe.device import DeviceOption, ThreadsOption, start_torch
+from vcpipe.device import start_torch
 from vcpipe.errors import InputError
+from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
-
-PathOption = Annotated[Path, typer.Option()]
-PathsOption = Annotated[list[Path], typer.Option()]
-SliceOption = Annotated[str, typer.Option("--slice", help="the part of the config that the stage depends on, as JSON")]
 
 
 def main() -> None:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from vcpipe.errors import InputError
 
 if TYPE_CHECKING:
     import torch
-
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
-ThreadsOption = Annotated[int, typer.Option(help="CPU threads; 0: the library's own choice")]
 
 
 def start_torch(device: str, threads: int) -> torch.device:

@@ -6,9 +6,10 @@ import csv
 import glob
 import hashlib
 import io
+import json
 import operator
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -137,17 +138,36 @@ class atomic_path:
         if exc_type is not None:
             self.tmp.unlink(missing_ok=True)
             return
-        _fsync(self.tmp, os.O_RDWR)
-        os.replace(self.tmp, self.final)
-        _fsync(self.final.parent, os.O_RDONLY)
+        publish(self.tmp, self.final)
 
 
-def _fsync(path: Path, flags: int) -> None:
-    fd = os.open(path, flags)
+def publish(tmp: Path, final: Path) -> None:
+    """Renames a finished file; it and its folder are flushed to disk before and after."""
+    _fsync(tmp)
+    os.replace(tmp, final)
+    _fsync(final.parent)
+
+
+def _fsync(path: Path) -> None:
+    fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def read_lines(path: str | Path) -> list[dict[str, Any]]:
+    """The rows of a file of JSON lines."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; make it with `snakemake --cores all {path}`")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def write_lines(path: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes rows as JSON lines, whole or not at all."""
+    with atomic_path(path) as tmp:
+        tmp.write_text("".join(json.dumps(row, sort_keys=True) + "\n" for row in rows), encoding="utf-8")
 
 
 def by_speaker(rows: Iterable[Utterance]) -> Iterator[tuple[str, list[Utterance]]]:

@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from vcpipe import catalog
 from vcpipe.errors import InputError
-from vcpipe.manifest import atomic_path
+from vcpipe.manifest import atomic_path, publish
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -116,7 +116,7 @@ def fetch(
                 f"{target.name}: could not be fetched from {url} ({_reason(error)}); download it by hand and put it at "
                 f"{target} or weights/{target.name}"
             ) from None
-        _publish(part, target)
+        publish(part, target)
     return target
 
 
@@ -225,17 +225,6 @@ def _locked(target: Path) -> Iterator[None]:
         yield
 
 
-def _publish(part: Path, target: Path) -> None:
-    for path, move in [(part, True), (target.parent, False)]:
-        fd = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        if move:
-            os.replace(part, target)
-
-
 def _folders() -> list[Path]:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return [Path("weights"), Path(cache) / "vcpipe"]
@@ -304,8 +293,6 @@ def wheel_file(package: str, name: str, sha256: str) -> Path:
     path = Path(next(iter(found.submodule_search_locations))) / name
     if not path.is_file():
         raise InputError(f"{path}: expected a file of the package {package}, found none; {install}")
-    with open(path, "rb") as f:
-        digest = hashlib.file_digest(f, "sha256").hexdigest()
-    if digest != sha256:
+    if (digest := _digest(path)) != sha256:
         raise InputError(f"{path}: expected the file with SHA-256 {sha256}, found {digest}; {install}")
     return path

@@ -15,7 +15,7 @@ from vcpipe.config import Slice
 from vcpipe.evaluation.asr import load_asr
 from vcpipe.evaluation.judge import Trial, judge
 from vcpipe.evaluation.speaker import Embedding, Verifier, centroid, load_verifier
-from vcpipe.manifest import Utterance, atomic_path, read_table, shard_names
+from vcpipe.manifest import Utterance, atomic_path, read_lines, read_table, shard_names, write_lines
 from vcpipe.store import Shards
 
 log = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def evaluate_pairs(made_by: Slice, pairs: Path, manifest: Path, shards: Path, me
         pairs: JSON lines that a system's render stage wrote; recordings stand relative to its folder.
         shards: folder of the corpus's audio shards, from which speakers are enrolled.
     """
-    lines = [json.loads(line) for line in pairs.read_text(encoding="utf-8").splitlines()]
+    lines = read_lines(pairs)
     settings = made_by["judge"]
     verifier = load_verifier(settings["verifier"], torch.device("cpu"))
     with Shards(shards, shard_names(made_by["wav"]["shards"]), made_by["wav"]) as waves:
@@ -44,8 +44,7 @@ def evaluate_pairs(made_by: Slice, pairs: Path, manifest: Path, shards: Path, me
         "reference_s": sum(line["reference_s"] for line in lines) / len(lines),
         "judge": settings,
     }
-    with atomic_path(rows) as tmp:
-        tmp.write_text("".join(json.dumps(asdict(row), sort_keys=True) + "\n" for row in found), encoding="utf-8")
+    write_lines(rows, map(asdict, found))
     with atomic_path(metrics) as tmp:
         tmp.write_text(json.dumps(figures, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     log.info(

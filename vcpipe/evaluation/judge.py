@@ -8,13 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from vcpipe.audio import Wave
 from vcpipe.errors import InputError
 from vcpipe.evaluation.asr import Asr, char_errors, rate, word_errors
 from vcpipe.evaluation.speaker import Embedding, Verifier, cosine
-
-Wave = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Any
 
 from vcpipe import audio
 from vcpipe.errors import InputError
+from vcpipe.manifest import read_lines
 from vcpipe.report.demo_page import Pair, figures, write_page
 
 RATE = 16000
@@ -15,7 +16,7 @@ RATE = 16000
 
 def write_demo(folder: Path) -> None:
     """Writes `folder`/index.html from `pairs.jsonl` (a system's), `judged.jsonl` and `metrics.json` (the judge's)."""
-    lines, judged = _read_lines(folder / "pairs.jsonl"), _read_lines(folder / "judged.jsonl")
+    lines, judged = read_lines(folder / "pairs.jsonl"), read_lines(folder / "judged.jsonl")
     verdicts = {row["name"]: row for row in judged}
     if missing := [line["name"] for line in lines if line["name"] not in verdicts]:
         raise InputError(f"{folder / 'judged.jsonl'}: {missing[0]} was never judged; run `snakemake --cores all demo`")
@@ -60,9 +61,3 @@ def _pair(line: dict[str, Any], verdict: dict[str, Any], folder: Path) -> Pair:
         numbers={**numbers, "rtf": line["rtf"], "reference_s": line["reference_s"]},
         **waves,
     )
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; make it with `snakemake --cores all {path}`")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -12,14 +12,12 @@ from typing import Annotated
 import typer
 
 from vcpipe import __version__
-from vcpipe.device import DeviceOption, ThreadsOption, start_torch
+from vcpipe.device import start_torch
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
+from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
 
 app = typer.Typer(help="kNN-VC", no_args_is_help=True, rich_markup_mode=None)
-
-PathOption = Annotated[Path, typer.Option()]
-SliceOption = Annotated[str, typer.Option("--slice", help="the part of the config that the stage depends on, as JSON")]
 
 
 @app.command()

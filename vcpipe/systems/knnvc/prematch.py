@@ -47,28 +47,23 @@ def prematch_shard(
             raise InputError(
                 f"{synthesis}: grid {b.grid}, expected {a.grid} as in {features}; match and synthesis differ"
             )
-        rows = _rows(utterances, split_of, a, b, made_by["settings"], device)
+        settings = made_by["settings"]
+        pools = _pools(utterances, settings["pool"])
+        rows = (row for members in pools for row in _matched(members, split_of, a, b, settings, device))
         count = write_shard(out, rows, made_by=made_by, grid=b.grid, dim=b.dim, dtype="float16")
     log.info("%s: %d of %d utterances in %.1f s", out, count, len(utterances), time.monotonic() - started)
 
 
-def _rows(
-    utterances: list[Utterance],
-    split_of: dict[str, str],
-    match_shard: Shard,
-    synthesis_shard: Shard,
-    settings: dict[str, Any],
-    device: torch.device,
-) -> Iterator[tuple[str, NDArray[Any]]]:
+def _pools(utterances: list[Utterance], kind: str) -> Iterator[list[Utterance]]:
+    """The utterances that may be matched against one another: of a speaker, or of a speaker's recording session."""
     for _, rows in by_speaker(utterances):
         groups: dict[str, list[Utterance]] = {}
         for u in rows:
-            groups.setdefault(u.group if settings["pool"] == "group" else "", []).append(u)
-        for members in groups.values():
-            yield from _one_pool(members, split_of, match_shard, synthesis_shard, settings, device)
+            groups.setdefault(u.group if kind == "group" else "", []).append(u)
+        yield from groups.values()
 
 
-def _one_pool(
+def _matched(
     members: list[Utterance],
     split_of: dict[str, str],
     match_shard: Shard,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from vcpipe import __version__, audio
 from vcpipe.config import Slice, check
-from vcpipe.manifest import Utterance, atomic_path, read_table, shard_names
+from vcpipe.manifest import Utterance, read_table, shard_names, write_lines
 from vcpipe.store import Shards
 from vcpipe.systems.knnvc.config import ConvertSettings
 from vcpipe.systems.knnvc.converter import Converter, Frames
@@ -58,8 +57,7 @@ def render(
             )
             elapsed_s = time.monotonic() - started
             lines.append(_line(trial, converted, waves, converter, settings, elapsed_s, out.parent))
-    with atomic_path(out) as tmp:
-        tmp.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in lines), encoding="utf-8")
+    write_lines(out, lines)
     log.info("%s: %d conversions", out, len(lines))
 
 
