@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
+from vcpipe.features import windows
+from vcpipe.features.windows import Piece
 
 if TYPE_CHECKING:
     import torch
@@ -39,12 +41,7 @@ class Extractor:
     def __init__(self, settings: FeatureSettings, device: torch.device, window: int, margin: int):
         self.settings, self.grid, self.device = settings, settings.grid, device
         self.window, self.margin = window, margin
-        hop = self.grid.hop
-        if window % hop or margin % hop or margin < 0 or window <= 2 * margin:
-            raise InputError(
-                f"feature {settings.kind}: window {window} and margin {margin} samples must be whole hops of {hop}, "
-                "and the window longer than two margins; change the window or the margin"
-            )
+        windows.check_windows(settings, window, margin)
         self.limit = window * (8 if device.type == "cuda" else 1)
         """Samples, padding included, that `batch` gives to one call of `encode`."""
 
@@ -61,7 +58,7 @@ class Extractor:
         """
         import torch
 
-        out = torch.empty(self.grid.frames(self._n_samples(wave)), self.settings.dim)
+        out = torch.empty(self.grid.frames(windows.n_samples(self.settings, wave)), self.settings.dim)
         at = 0
         for block in self.stream(wave):
             out[at : at + len(block)] = block
@@ -70,7 +67,7 @@ class Extractor:
 
     def stream(self, source: Any) -> Iterator[Tensor]:
         """The same frames as `__call__`, as consecutive blocks `(t_i, D)` of one window each, in constant memory."""
-        for piece in _pieces(self._n_samples(source), self.grid.hop, self.window, self.margin):
+        for piece in windows.pieces(windows.n_samples(self.settings, source), self.grid.hop, self.window, self.margin):
             yield self._encode([source], [piece])[0]
 
     def batch(self, waves: Sequence[Any]) -> list[Tensor]:
@@ -80,18 +77,18 @@ class Extractor:
         """
         import torch
 
-        sizes = [self._n_samples(wave) for wave in waves]
+        sizes = [windows.n_samples(self.settings, wave) for wave in waves]
         out = [torch.empty(self.grid.frames(n), self.settings.dim) for n in sizes]
-        work = [(i, p) for i, n in enumerate(sizes) for p in _pieces(n, self.grid.hop, self.window, self.margin)]
+        work = [(i, p) for i, n in enumerate(sizes) for p in windows.pieces(n, self.grid.hop, self.window, self.margin)]
         for group in self._groups(sorted(work, key=lambda w: w[1].stop - w[1].start, reverse=True)):
             blocks = self._encode([waves[i] for i, _ in group], [piece for _, piece in group])
             for (i, piece), block in zip(group, blocks, strict=True):
                 out[i][piece.first : piece.last] = block
         return out
 
-    def _groups(self, work: list[tuple[int, _Piece]]) -> Iterator[list[tuple[int, _Piece]]]:
+    def _groups(self, work: list[tuple[int, Piece]]) -> Iterator[list[tuple[int, Piece]]]:
         """Cuts work, longest piece first, into batches that keep to `limit` and `MAX_WASTE`."""
-        group: list[tuple[int, _Piece]] = []
+        group: list[tuple[int, Piece]] = []
         longest = used = 0
         for item in work:
             size = item[1].stop - item[1].start
@@ -107,11 +104,11 @@ class Extractor:
         if group:
             yield group
 
-    def _encode(self, sources: list[Any], pieces: list[_Piece]) -> list[Tensor]:
+    def _encode(self, sources: list[Any], pieces: list[Piece]) -> list[Tensor]:
         """Reads one piece of each source, encodes them together, and keeps the frames between the margins."""
         import torch
 
-        waves = [self._read(source, piece) for source, piece in zip(sources, pieces, strict=True)]
+        waves = [torch.from_numpy(windows.read(self.settings, s, p)) for s, p in zip(sources, pieces, strict=True)]
         lengths = torch.tensor([len(w) for w in waves])
         with torch.inference_mode(), _exact_convolutions(self.device):
             padded = torch.nn.utils.rnn.pad_sequence(waves, batch_first=True).to(self.device)
@@ -128,70 +125,13 @@ class Extractor:
             at = piece.start // self.grid.hop
             block = row[piece.first - at : piece.last - at].clone()  # outside inference mode: usable in training
             if not bool(torch.isfinite(block).all()):
+                where = windows.where(self.settings, piece)
                 raise InputError(
-                    f"feature {self.settings.kind}: frames are not finite at {self._where(piece)}; the weights are "
-                    "broken, or overflow in 16 bits: set precision to float32"
+                    f"feature {self.settings.kind}: frames are not finite at {where}; the weights are broken, or "
+                    "overflow in 16 bits: set precision to float32"
                 )
             out.append(block)
         return out
-
-    def _read(self, source: Any, piece: _Piece) -> Tensor:
-        import numpy as np
-        import torch
-
-        samples = source[piece.start : piece.stop]
-        if not isinstance(samples, torch.Tensor):
-            samples = torch.from_numpy(np.array(samples, np.float32))
-        wave = samples.detach().to("cpu", torch.float32)
-        if not bool(torch.isfinite(wave).all()):
-            bad = piece.start + int((~torch.isfinite(wave)).nonzero()[0])
-            raise InputError(
-                f"feature {self.settings.kind}: sample {bad} of the recording is not finite; repair the file"
-            )
-        return wave
-
-    def _n_samples(self, source: Any) -> int:
-        """The length of a recording whose shape and type are right; its samples are not looked at."""
-        shape = tuple(source.shape) if hasattr(source, "shape") else (len(source),)
-        kind = str(getattr(source, "dtype", "float"))
-        if len(shape) != 1 or "float" not in kind:
-            raise InputError(
-                f"feature {self.settings.kind}: expected a recording (N,) of floats in [-1, 1], found shape {shape} "
-                f"of {kind}; mix channels down and scale integers first"
-            )
-        if shape[0] < self.grid.hop:
-            raise InputError(
-                f"feature {self.settings.kind}: a recording of {shape[0]} samples is shorter than one frame of "
-                f"{self.grid.hop}; leave it out (audio.min_s)"
-            )
-        return int(shape[0])
-
-    def _where(self, piece: _Piece) -> str:
-        rate = self.grid.rate
-        return f"{piece.start / rate:.2f} to {piece.stop / rate:.2f} s of the recording"
-
-
-class _Piece(NamedTuple):
-    """Samples `[start, stop)` that are encoded at once, for the frames `[first, last)` of the recording."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
-
-
-def _pieces(n: int, hop: int, window: int, margin: int) -> Iterator[_Piece]:
-    """Cuts `n` samples into windows that start on a hop; every frame is kept once, at least `margin` from a cut.
-
-    The last window is moved back, so that it has its whole length of context too.
-    """
-    start = first = 0
-    while start + window < n:
-        last = (start + window - margin) // hop
-        yield _Piece(start, start + window, first, last)
-        first = last
-        start = min(first * hop - margin, -(-(n - window) // hop) * hop)
-    yield _Piece(start, n, first, n // hop)
 
 
 def _exact_convolutions(device: torch.device) -> contextlib.AbstractContextManager[None]:
