@@ -10,6 +10,7 @@ dependencies = [
     "soundfile",
     "soxr",
     "pyloudnorm",
+    "onnxruntime",
     "silero_vad",
 ]
 

@@ -27,19 +27,19 @@ def changed(path: str, value: object) -> dict[str, Any]:
 def slices(raw: dict[str, Any]) -> dict[str, str]:
     config = load(raw)
     return {
-        "audio": canonical(config.audio_slice("demo")),
+        "audio": canonical(config.audio_slice("16k", "demo")),
         "feature": canonical(config.feature_slice("whisper_l2", "demo")),
         "prematch": canonical(prematch_slice(config, "demo")),
         "train": canonical(run_slice(config, prematched=True)),
         "render": canonical(render_slice(config, prematched=True)),
-        "judge": canonical(config.judge_slice("demo")),
+        "judge": canonical(config.judge_slice("16k", "demo")),
     }
 
 
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("audio.min_s", 0.75, {"audio", "feature", "prematch", "train", "render", "judge"}),
+        ("audio.16k.min_s", 0.75, {"audio", "feature", "prematch", "train", "render", "judge"}),
         ("features.whisper_l2.layer", 3, {"feature", "prematch", "train", "render"}),
         ("knnvc.prematch.topk", 5, {"prematch", "train", "render"}),
         ("knnvc.training.lr", 1e-4, {"train", "render"}),
@@ -49,6 +49,7 @@ def slices(raw: dict[str, Any]) -> dict[str, str]:
         ("corpora.demo.max_reject_share", 0.5, set()),
         ("corpora.demo.splits", "elsewhere", set()),
         ("features.other", {"kind": "mel"}, set()),
+        ("audio.24k", {"rate": 24000}, set()),
         ("knnvc.training.workers", 3, set()),
         ("knnvc.training.checkpoint_every", 10, set()),
     ],
@@ -62,7 +63,8 @@ def test_an_edit_changes_the_slices_of_what_depends_on_it_and_no_others(
 
 def test_equal_meanings_are_equal_strings() -> None:
     reordered = {key: DEFAULT[key] for key in reversed(DEFAULT)}
-    reordered["audio"] = {**{k: DEFAULT["audio"][k] for k in reversed(DEFAULT["audio"])}, "max_s": 60}
+    copy = DEFAULT["audio"]["16k"]
+    reordered["audio"] = {"16k": {**{k: copy[k] for k in reversed(copy)}, "max_s": 60}}
     assert slices(reordered) == slices(DEFAULT)
     assert slices(changed("knnvc.demo.seed", 0)) == slices(DEFAULT)
 
@@ -71,8 +73,11 @@ def test_equal_meanings_are_equal_strings() -> None:
     ("key", "value", "words"),
     [
         ("corpra", {}, "'corpra' is unknown; did you mean 'corpora'"),
-        ("audio.rat", 16000, "'audio.rat' is unknown; did you mean 'rate'"),
-        ("audio.rate", "fast", "'audio.rate'.*found 'fast'"),
+        ("audio.16k.rat", 16000, "'audio.16k.rat' is unknown; did you mean 'rate'"),
+        ("audio.16k.rate", "fast", "'audio.16k.rate'.*found 'fast'"),
+        ("audio.rate", 16000, "'audio.rate': settings belong to a named copy.*16k: {rate: 16000}"),
+        ("audio", {}, "'audio': expected named copies"),
+        ("features.whisper_l2.audio", "24k", "'features.whisper_l2.audio': '24k' is not under audio"),
         ("features.whisper_l2.laier", 2, "'features.whisper_l2.laier' is unknown; did you mean 'layer'"),
         ("features.whisper_l2.layer", 9, "'features.whisper_l2.layer'.*found 9"),
         ("features.whisper_l2.kind", "whisper_tiny", "features.whisper_l2.kind.*did you mean 'whisper_tiny_en'"),
@@ -86,7 +91,8 @@ def test_equal_meanings_are_equal_strings() -> None:
         ("knnvc.generator", {"preset": "hifigan_v1", "rates": [10, 8, 2, 3], "kernels": [20, 16, 4, 7]}, "480.*320"),
         ("features.my mel", {"kind": "mel"}, "'features.my mel': a name has letters"),
         ("features.prematched", {"kind": "mel"}, "'features.prematched': the name is kept"),
-        ("audio.rate", 24000, "'audio.rate': 24000.*16000"),
+        ("audio.16k.rate", 24000, "'features.whisper_l2': it reads 16000 samples/s.*`16k: {rate: 16000}`"),
+        ("audio.again", {"rate": 16000}, "'features.whisper_l2.audio': 16k and again have 16000.*name one"),
     ],
 )
 def test_a_wrong_key_or_value_is_named_with_its_path_and_the_nearest_right_one(

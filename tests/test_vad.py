@@ -1,5 +1,9 @@
 """Where speech begins and ends, in silence and in real speech."""
 
+import itertools
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +12,18 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from vcpipe import vad
 from vcpipe.vad import speech_bounds
 
 PAUSE_S = 1.5
+
+
+@pytest.fixture(scope="module")
+def recordings(real_data: Path) -> list[NDArray[np.float32]]:
+    folders = sorted(real_data.glob("corpora/LibriSpeech/test-other/*/*"))
+    paths = itertools.islice((min(folder.glob("*.flac")) for folder in itertools.cycle(folders)), 3)
+    paths = [*paths, *itertools.islice(sorted(real_data.glob("corpora/LibriSpeech/train-clean-100/*/*/*.flac")), 7)]
+    return [soundfile.read(path, dtype="float32")[0] for path in paths]
 
 
 @pytest.fixture(scope="module")
@@ -35,3 +48,66 @@ def test_pauses_around_real_speech_are_cut_at_every_rate(speech: NDArray[np.floa
     start, stop = speech_bounds(wave, rate)
     assert start / rate == pytest.approx(PAUSE_S, abs=0.15)
     assert stop / rate == pytest.approx(PAUSE_S + len(inner) / 16000, abs=0.15)
+
+
+def test_the_spans_are_those_of_silero(recordings: list[NDArray[np.float32]]) -> None:
+    import torch
+    from silero_vad import get_speech_timestamps, load_silero_vad
+
+    model = load_silero_vad()
+    noise = np.random.default_rng(0)
+    noisy = [w + noise.normal(0, 0.03, len(w)).astype(np.float32) for w in recordings[:2]]
+    gaps = np.concatenate([part for w in recordings[:4] for part in (w[8000:40000], np.zeros(20000, np.float32))])
+    found = 0
+    for wave in [*recordings, *noisy, gaps, gaps[:40001]]:
+        theirs = get_speech_timestamps(torch.from_numpy(wave), model)
+        assert vad.silero_spans(wave) == [(span["start"], span["end"]) for span in theirs]
+        found += len(theirs)
+    assert found > 30
+
+
+def test_a_span_is_opened_closed_dropped_and_padded_as_silero_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    from silero_vad import get_speech_timestamps_from_probs
+
+    draw = np.random.default_rng(0)
+    for _ in range(200):
+        n_frames = int(draw.integers(1, 200))
+        walk = np.cumsum(draw.normal(0, 0.15, n_frames)) + 0.45
+        odds = np.clip(walk, 0, 1).astype(np.float32)
+        n = n_frames * vad.FRAME - int(draw.integers(0, vad.FRAME))
+        monkeypatch.setattr(vad, "speech_probabilities", lambda wave, odds=odds: odds)
+        theirs = get_speech_timestamps_from_probs(odds.tolist(), audio_length_samples=n)
+        assert vad.silero_spans(np.zeros(n, np.float32)) == [(span["start"], span["end"]) for span in theirs]
+
+
+def test_blocks_leave_no_trace(speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = vad.speech_probabilities(speech)
+    assert whole.shape == (-(-len(speech) // 512),)
+    monkeypatch.setattr(vad, "BLOCK", 7)
+    np.testing.assert_allclose(vad.speech_probabilities(speech), whole, atol=1e-6)
+    assert vad.speech_probabilities(speech[:0]).shape == (0,)
+    assert vad.silero_spans(speech[:1]) == []
+
+
+def test_it_is_cheap(speech: NDArray[np.float32]) -> None:
+    vad.silero_spans(speech)
+    start = time.process_time()
+    vad.silero_spans(np.tile(speech, 10))
+    assert time.process_time() - start < 0.02 * 60  # the goal is 0.01; twice that is a fault, not a busy machine
+
+
+def test_no_torch_is_imported() -> None:
+    code = (
+        "import sys, numpy as np\nfrom vcpipe import vad\nassert 'onnxruntime' not in sys.modules\n"
+        "vad.silero_spans(np.zeros(16000, np.float32))\nassert 'torch' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert not done.stderr
+
+
+def test_energy_bridges_short_silences_and_drops_clicks() -> None:
+    wave = np.zeros(32000, np.float32)
+    for start, stop in ((3200, 6400), (7680, 9600), (16000, 22400), (30000, 30100)):
+        wave[start:stop] = 0.2 * np.sin(np.arange(stop - start)).astype(np.float32)
+    assert vad.energy_spans(wave, 16000, 40) == [(3200, 9600), (16000, 22400)]  # 80 ms between the first two
+    assert vad.energy_spans(wave + np.float32(0.3), 16000, 40) == [(3200, 9600), (16000, 22400)]

@@ -1,58 +1,19 @@
 import hashlib
 import threading
 import zipfile
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
 
+from tests.webserver import BODY, RIGHT, serving
 from vcpipe import weights
 from vcpipe.errors import InputError
-
-BODY = bytes(range(256)) * 1000
-RIGHT = hashlib.sha256(BODY).hexdigest()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers as `server.behaviour` says; notes the `Range` of every request."""
-
-    def do_GET(self):
-        server = self.server
-        asked = self.headers.get("Range")
-        server.asked.append(asked)
-        server.behaviour(self, int(asked[6:-1]) if asked else 0)
-
-    def give(self, start=0, send=None, declare=None, body=BODY, ranged=None):
-        """Sends `body` from `start`, at most `send` bytes, under the length `declare`."""
-        rest = body[start:]
-        ranged = start > 0 if ranged is None else ranged
-        self.send_response(206 if ranged else 200)
-        if ranged:
-            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-        self.send_header("Content-Length", str(len(rest) if declare is None else declare))
-        self.end_headers()
-        self.wfile.write(rest[:send])
-
-    def fail(self, code, location=None):
-        self.send_response(code)
-        if location:
-            self.send_header("Location", location)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
 def server():
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.asked, server.behaviour = [], Handler.give
-    server.url = f"http://127.0.0.1:{server.server_port}/model.pt"
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving("model.pt") as server:
+        yield server
 
 
 def fetch(server, tmp_path, sha256=RIGHT, size=0, **options):
@@ -221,7 +182,9 @@ def test_neither_file_nor_name(place, name, server):
 
 
 def test_published_addresses_are_https():
-    assert all(known.url.startswith("https://") and known.url.endswith(name) for name, known in weights.KNOWN.items())
+    for name, known in weights.KNOWN.items():
+        assert known.url.startswith("https://")
+        assert known.url.rpartition(".")[2] == name.rpartition(".")[2]
 
 
 def bomb(canary):

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from vcpipe.config import AudioSettings
+from vcpipe import containers
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 
 Wave = NDArray[np.float32]
 
 BLOCK = 1 << 16  # samples that are held decoded, or oversampled, at once
-OGG_TAIL = 1 << 17  # bytes at the end of an Ogg file in which its last page, of 65307 bytes at most, begins
+MIN_RATE, MAX_RATE = 1000, 768_000  # Hz: outside of these, a header is wrong
+UNKNOWN = 1 << 62  # what libsndfile takes for the length of a streamed flac file, and more
+PRIMING_S = 0.25  # what a decoder may leave out at the beginning and end of an AAC track, at the most
 
 REASONS = {
     "empty": "no bytes, or no samples",
-    "truncated": "the file ends before its header says",
+    "truncated": "the file ends before its header says, or its bytes are damaged",
     "not_audio": "the bytes are not a recording in a format that can be read",
     "unreadable": "the operating system would not let it be read",
     "not_finite": "NaN or infinite samples",
+    "bad_rate": "the header claims a sample rate that no recording has",
     "silent": "no sample is louder than audio.silence_dbfs",
     "too_short": "shorter than audio.min_s",
     "too_long": "longer than audio.max_s",
+    "crashed": "the decoder crashed, or took more memory than any recording needs",
+    "timed_out": "the decoder did not come to an end",
+    "no_speech": "nothing to trim or slice by: no speech was found",
+    "little_speech": "a smaller share of speech than audio.gates.min_speech_share",
+    "clipped": "a larger share of clipped samples than audio.gates.max_clipped_share",
+    "noisy": "a lower signal-to-noise ratio than audio.gates.min_snr_db",
     "duplicate": "another recording has the same utterance id",
 }
+
+
+GATES = frozenset({"little_speech", "clipped", "noisy"})
+"""The reasons that a config asks for with `audio.gates`: a corpus is not broken by them."""
 
 
 class BadAudio(Exception):
@@ -48,24 +60,21 @@ def load(path: str | Path, rate: int) -> Wave:
     try:
         return decode(path, rate)[0]
     except BadAudio as bad:
-        raise InputError(f"{path}: {bad.reason} ({bad.detail}); give a wav, flac, ogg or mp3 recording") from None
+        raise InputError(
+            f"{path}: {bad.reason} ({bad.detail}); give a wav, flac, ogg, mp3, m4a or SPHERE recording"
+        ) from None
 
 
-def prepare(path: str | Path, settings: AudioSettings) -> Wave:
-    """A recording of a corpus: `(N,)` float32 mono in [-1, 1] at `settings.rate`, or BadAudio with the reason."""
-    wave, duration_s = decode(path, settings.rate, settings.max_s)
-    if duration_s < settings.min_s:
-        raise BadAudio("too_short", f"{duration_s:.3f} s, audio.min_s is {settings.min_s:g}")
-    peak_dbfs = 20 * np.log10(max(float(np.abs(wave).max()), 1e-10))
-    if peak_dbfs < settings.silence_dbfs:
-        raise BadAudio("silent", f"peak {peak_dbfs:.1f} dBFS, audio.silence_dbfs is {settings.silence_dbfs:g}")
-    return wave
+def limit_s(path: str | Path) -> float:
+    """Seconds after which decoding a file has gone wrong: 10, and one more for every MB."""
+    try:
+        return 10 + Path(path).stat().st_size / 1e6
+    except (OSError, ValueError):
+        return 10.0
 
 
 def decode(path: str | Path, rate: int, max_s: float = float("inf")) -> tuple[Wave, float]:
-    """Decodes, mixes down, resamples (soxr, high quality) and checks one file, without holding it whole.
-
-    A recording that is too long is refused by its header, before any of its samples is read.
+    """Decodes one file with `read` and resamples it (soxr, high quality).
 
     Returns:
         `(N,)` float32 mono in [-1, 1] at `rate` and the duration in seconds. A recording in floating point
@@ -74,27 +83,117 @@ def decode(path: str | Path, rate: int, max_s: float = float("inf")) -> tuple[Wa
     Raises:
         BadAudio: with the reason.
     """
+    mono, native_rate = read(path, max_s)
+    return _at_rate(mono, native_rate, rate), len(mono) / native_rate
+
+
+def read(path: str | Path, max_s: float = float("inf")) -> tuple[Wave, int]:
+    """Decodes, mixes down and checks one file, without holding its channels whole.
+
+    Wav, flac, ogg, mp3 and NIST SPHERE go through libsndfile; m4a, mp4, aac and streamed flac through the package
+    `av`. What a file is, its first bytes say and not its name. A recording that is too long is refused by its header,
+    before any of its samples is read, or where its samples go on beyond what the header says.
+
+    Returns:
+        `(N,)` float32 mono, N >= 1, and the file's own rate in Hz. The samples are finite and as the file has them:
+        in [-1, 1] for integer formats, possibly beyond 1 for floating point ones.
+
+    Raises:
+        BadAudio: with the reason.
+        InputError: when `av` is needed and not installed.
+    """
+    try:
+        kind = containers.inspect(Path(path))
+    except containers.NotWhole as fault:
+        raise BadAudio(fault.reason, fault.detail) from None
+    try:
+        mono, rate = (_read_av if kind in ("mp4", "adts") else _read_sndfile)(path, max_s)
+    except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
+        words = str(error).replace(str(path), "").strip() or type(error).__name__
+        raise BadAudio("truncated" if kind else "not_audio", " ".join(words.split())[:200]) from None
+    if not len(mono):
+        raise BadAudio("empty", "0 samples")
+    return mono, rate
+
+
+def _read_sndfile(path: str | Path, max_s: float) -> tuple[Wave, int]:
+    with soundfile.SoundFile(path) as f:
+        if f.frames > UNKNOWN:  # libsndfile opens it and then cannot find its way in it
+            return _read_av(path, max_s)
+        mixed = _Mixed(f.samplerate, max_s, f.frames)
+        block = np.empty((max(1, BLOCK // f.channels), f.channels), np.float32)
+        while n := len(f.read(out=block)):
+            mixed.add(block[:n])
+    return mixed.whole(), int(f.samplerate)
+
+
+def _read_av(path: str | Path, max_s: float) -> tuple[Wave, int]:
+    try:
+        import av
+    except ImportError:
+        raise InputError(
+            f"{path}: reading m4a, mp4, aac and streamed flac needs the package av; type `pip install av`"
+        ) from None
+
+    with av.open(str(path)) as container:
+        if not container.streams.audio:
+            raise BadAudio("not_audio", "no track of sound")
+        track, mixed = container.streams.audio[0], None
+        to_float = av.AudioResampler(format="fltp")
+        for frame in container.decode(track):
+            if mixed is None:  # here, for only a decoded frame knows the rate of high-efficiency AAC
+                length = track.duration and track.time_base and float(track.duration * track.time_base)
+                known = container.format.name != "aac"  # raw AAC has no index: its duration is a guess
+                expected = int((length - PRIMING_S) * frame.sample_rate) if known and length else None
+                mixed = _Mixed(frame.sample_rate, max_s, expected)
+            for part in to_float.resample(frame):
+                mixed.add(np.asarray(part.to_ndarray(), np.float32).T)
+    if mixed is None:
+        raise BadAudio("empty", "0 samples")
+    return mixed.whole(), mixed.rate
+
+
+class _Mixed:
+    """Blocks `(n, C)` of a recording on their way to one mono `(N,)`, with what is wrong with them."""
+
+    def __init__(self, rate: int, max_s: float, expected: int | None):
+        if not MIN_RATE <= rate <= MAX_RATE:
+            raise BadAudio("bad_rate", f"{rate} Hz; recordings have {MIN_RATE} to {MAX_RATE} Hz")
+        self.rate, self.max_s, self.expected = rate, max_s, expected
+        self.blocks, self.n, self.n_bad = [np.zeros(0, np.float32)], 0, 0
+        self._check_length(expected or 0)
+
+    def add(self, block: Wave) -> None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            mono = block.mean(axis=1)
+        self.n_bad += int((~np.isfinite(mono)).sum())
+        self.blocks.append(mono)
+        self.n += len(mono)
+        self._check_length(self.n)
+
+    def whole(self) -> Wave:
+        if self.expected is not None and self.n < self.expected:
+            raise BadAudio("truncated", f"{self.n} of {self.expected} samples")
+        if self.n_bad:
+            raise BadAudio("not_finite", f"{self.n_bad} samples are NaN or infinite")
+        return np.concatenate(self.blocks)
+
+    def _check_length(self, n: int) -> None:
+        if n > self.max_s * self.rate:
+            raise BadAudio("too_long", f"{n / self.rate:.1f} s, audio.max_s is {self.max_s:g}")
+
+
+def _at_rate(mono: Wave, native_rate: int, rate: int) -> Wave:
+    """`(N,)` float32 at another rate, scaled down as a whole where it goes beyond 1."""
     import soxr
 
-    head, tail, size = _ends(Path(path))
-    try:
-        with soundfile.SoundFile(path) as f:
-            duration_s = f.frames / f.samplerate
-            if duration_s > max_s:
-                raise BadAudio("too_long", f"{duration_s:.1f} s, audio.max_s is {max_s:g}")
-            expected, native_rate = f.frames, f.samplerate
-            mono, n_bad = _mixed_down(f)
-    except (soundfile.LibsndfileError, RuntimeError, TypeError, ValueError, ZeroDivisionError) as error:
-        reason = "truncated" if _starts_as_audio(head) else "not_audio"
-        raise BadAudio(reason, str(error).replace("\n", " ")[:200]) from None
-    _check_whole(head, tail, size, len(mono), expected)
-    if n_bad:
-        raise BadAudio("not_finite", f"{n_bad} samples are NaN or infinite")
     wave = mono if native_rate == rate else soxr.resample(mono, native_rate, rate)
     if not len(wave):
         raise BadAudio("empty", f"{len(mono)} samples at {native_rate} Hz")
     peak = _peak(wave)
-    return np.ascontiguousarray(wave / peak if peak > 1 else wave, np.float32), duration_s
+    if not np.isfinite(peak):
+        raise BadAudio("not_finite", "samples too large to be resampled")
+    return np.ascontiguousarray(wave / peak if peak > 1 else wave, np.float32)
 
 
 def save(path: str | Path, wave: Wave, rate: int) -> None:
@@ -137,48 +236,3 @@ def true_peak(wave: Wave, rate: int) -> float:
 
 def _peak(wave: Wave) -> float:
     return max(float(wave.max()), -float(wave.min())) if len(wave) else 0.0
-
-
-def _ends(path: Path) -> tuple[bytes, bytes, int]:
-    """The first bytes of a file, its last where `_check_whole` looks at them, and its size in bytes."""
-    try:
-        with open(path, "rb") as f:
-            head = f.read(12)
-            size = f.seek(0, os.SEEK_END)
-            f.seek(max(0, size - OGG_TAIL))
-            tail = f.read() if head[:4] == b"OggS" else b""
-    except OSError as error:
-        raise BadAudio("unreadable", error.strerror or str(error)) from None
-    if not size:
-        raise BadAudio("empty", "0 bytes")
-    return head, tail, size
-
-
-def _mixed_down(f: soundfile.SoundFile) -> tuple[Wave, int]:
-    """All samples as mono `(N,)` float32, and how many of them, over all channels, are NaN or infinite."""
-    blocks, n_bad = [np.zeros(0, np.float32)], 0
-    while len(block := f.read(BLOCK, dtype="float32", always_2d=True)):
-        n_bad += int((~np.isfinite(block)).sum())
-        blocks.append(block.mean(axis=1))
-    return np.concatenate(blocks), n_bad
-
-
-def _check_whole(head: bytes, tail: bytes, size: int, n_samples: int, expected: int) -> None:
-    """Finds a file that was cut off: libsndfile shortens some of them without a word."""
-    if n_samples < expected:
-        raise BadAudio("truncated", f"{n_samples} of {expected} samples")
-    if head[:4] == b"RIFF":
-        claimed = int.from_bytes(head[4:8], "little") + 8
-        if size < claimed - 1 and claimed < 2**32 - 1:
-            raise BadAudio("truncated", f"{size} of {claimed} bytes")
-    if head[:4] == b"OggS":
-        page = tail[max(0, tail.rfind(b"OggS")) :]
-        segments = page[27 : 27 + page[26]] if len(page) > 26 else b""
-        if len(page) < 27 + len(segments) + sum(segments) or not page[5] & 4:
-            raise BadAudio("truncated", "the stream has no last page, or only a part of it")
-    if not n_samples:
-        raise BadAudio("empty", "0 samples")
-
-
-def _starts_as_audio(head: bytes) -> bool:
-    return head[:4] in (b"RIFF", b"fLaC", b"OggS") or head[:3] == b"ID3"

@@ -13,16 +13,47 @@ from types import ModuleType
 from vcpipe.errors import InputError
 
 CORPORA = {
+    "cmu_arctic": "vcpipe.corpora.cmu_arctic",
+    "databaker": "vcpipe.corpora.databaker",
     "demo": "vcpipe.corpora.demo",
     "folder": "vcpipe.corpora.folder",
+    "jvs": "vcpipe.corpora.jvs",
     "librispeech": "vcpipe.corpora.librispeech",
+    "libritts": "vcpipe.corpora.libritts",
+    "ljspeech": "vcpipe.corpora.ljspeech",
+    "m4singer": "vcpipe.corpora.m4singer",
+    "multisinger": "vcpipe.corpora.multisinger",
+    "opencpop": "vcpipe.corpora.opencpop",
+    "popcs": "vcpipe.corpora.popcs",
+    "timit": "vcpipe.corpora.timit",
+    "utau": "vcpipe.corpora.utau",
+    "vctk": "vcpipe.corpora.vctk",
+    "voxceleb1": "vcpipe.corpora.voxceleb1",
+    "voxceleb2": "vcpipe.corpora.voxceleb2",
 }
 
 FEATURES = {
+    "contentvec": "vcpipe.features.contentvec",
+    "ecapa": "vcpipe.features.ecapa",
+    "energy": "vcpipe.features.energy",
+    "f0": "vcpipe.features.f0",
+    "f0_agreement": "vcpipe.features.f0_agreement",
+    "ge2e": "vcpipe.features.ge2e",
+    "hubert": "vcpipe.features.hubert",
+    "hubert_discrete": "vcpipe.features.hubert_discrete",
+    "hubert_soft": "vcpipe.features.hubert_soft",
+    "kmeans": "vcpipe.features.kmeans",
+    "log_f0": "vcpipe.features.log_f0",
     "mel": "vcpipe.features.mel",
+    "speaker_f0": "vcpipe.features.speaker_f0",
+    "speaker_mean": "vcpipe.features.speaker_mean",
+    "spectrogram": "vcpipe.features.spectrogram",
     "tiny_random": "vcpipe.features.tiny_random",
     "wavlm": "vcpipe.features.wavlm",
+    "whisper": "vcpipe.features.whisper",
     "whisper_tiny_en": "vcpipe.features.whisper_tiny_en",
+    "world_aperiodicity": "vcpipe.features.world_aperiodicity",
+    "world_envelope": "vcpipe.features.world_envelope",
 }
 
 

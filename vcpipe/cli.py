@@ -71,6 +71,22 @@ def make_corpus(made_by: SliceOption, root: PathOption, out: PathOption) -> None
 
 
 @app.command()
+def download(
+    corpus: Annotated[
+        str, typer.Argument(help="librispeech, mini_librispeech, libritts, libritts_r, ljspeech, vctk or cmu_arctic")
+    ],
+    to: Annotated[Path, typer.Option(help="folder that it is put in; what is there already is kept")],
+    subset: Annotated[list[str] | None, typer.Option(help="part of the corpus; can be given several times")] = None,
+    sha256: Annotated[str, typer.Option(help="digest of the archive, needed where none is known")] = "",
+    keep_archives: Annotated[bool, typer.Option(help="keep the archives after they are unpacked")] = False,
+) -> None:
+    """Fetches a corpus that anybody may have, checks it and unpacks it; of the others it says where to ask."""
+    from vcpipe.corpora.download import download as download_corpus
+
+    print(f"root: {download_corpus(corpus, subset or [], to, sha256=sha256, keep=keep_archives)}")
+
+
+@app.command()
 def prepare(
     made_by: SliceOption,
     root: PathOption,
@@ -78,23 +94,41 @@ def prepare(
     shard: PathOption,
     manifest: PathOption,
     rejects: PathOption,
+    quality: PathOption,
+    threads: ThreadsOption = 1,
 ) -> None:
-    """Decodes the recordings of a list into an audio shard, a manifest and a table of rejects."""
+    """Makes an audio shard of the recordings of a list, its manifest, and tables of rejects and of measurements."""
     from vcpipe.corpora.prepare import prepare_shard
 
-    prepare_shard(json.loads(made_by), listed, root, shard, manifest, rejects)
+    prepare_shard(json.loads(made_by), listed, root, shard, manifest, rejects, quality, threads)
 
 
 @app.command()
 def gather(
-    folder: Annotated[Path, typer.Option(help="of the corpus: manifests/, splits/, rejects/ and lists/ lie in it")],
+    corpus: Annotated[Path, typer.Option(help="folder of the corpus: splits/ and lists/ lie in it")],
+    audio: Annotated[Path, typer.Option(help="folder of the copy: manifests/ and rejects/ lie in it")],
     shards: Annotated[int, typer.Option()],
     max_reject_share: Annotated[float, typer.Option()],
 ) -> None:
     """Joins the tables of a corpus's shards; fails when too much was rejected."""
     from vcpipe.corpora import prepare
 
-    prepare.gather(folder, shards, max_reject_share)
+    prepare.gather(corpus, audio, shards, max_reject_share)
+
+
+@app.command()
+def words(
+    corpus: Annotated[str, typer.Option(help="the settings of the corpus, as JSON")],
+    listed: PathOption,
+    out: PathOption,
+) -> None:
+    """Writes when each word of the recordings of a list is said, for corpora that know it."""
+    from vcpipe.config import CorpusSettings, check
+    from vcpipe.corpora.words import write_words
+
+    values = json.loads(corpus)
+    settings: CorpusSettings = check(catalog.corpus(values["kind"], "corpus").Settings, values, "corpus")
+    write_words(settings, listed, out)
 
 
 @app.command()
@@ -102,10 +136,39 @@ def extract(
     made_by: SliceOption, audio: PathOption, out: PathOption, device: DeviceOption = "auto", threads: ThreadsOption = 0
 ) -> None:
     """Makes a feature shard of an audio shard."""
-    chosen = start_torch(device, threads)
+    from vcpipe.config import feature_settings
+
+    content = json.loads(made_by)
+    chosen = start_torch(device, threads) if feature_settings(content["feature"]).torch else None
     from vcpipe.features.extract import extract_shard
 
-    extract_shard(json.loads(made_by), audio, out, chosen)
+    extract_shard(content, audio, out, chosen, threads)
+
+
+@app.command()
+def derive(
+    made_by: SliceOption,
+    reads: Annotated[list[Path], typer.Argument(help="the shard of each feature that it is made of, in order")],
+    manifest: PathOption,
+    out: PathOption,
+    model: Annotated[Path | None, typer.Option(help="file that `vcpipe fit` made")] = None,
+) -> None:
+    """Makes the shard of a feature that is made of other features."""
+    from vcpipe.features.derive import derive_shard
+
+    derive_shard(json.loads(made_by), reads, manifest, out, model)
+
+
+@app.command()
+def fit(
+    made_by: SliceOption,
+    reads: Annotated[list[Path], typer.Argument(help="shards of the feature that it is made of")],
+    out: PathOption,
+) -> None:
+    """Fits what a derived feature needs, such as the centres of discrete units."""
+    from vcpipe.features.derive import fit_feature
+
+    fit_feature(json.loads(made_by), reads, out)
 
 
 @app.command()
@@ -123,6 +186,37 @@ def evaluate(
     from vcpipe.evaluation.evaluate import evaluate_pairs
 
     evaluate_pairs(json.loads(made_by), pairs, manifest, audio, metrics, rows)
+
+
+@app.command()
+def stats(
+    audio: Annotated[Path, typer.Option(help="folder of a copy of a corpus: manifest.csv, rejects.csv, quality/")],
+    shards: Annotated[int, typer.Option(help="of the corpus")],
+    out: Annotated[Path, typer.Option(help="folder for index.html, utterances.csv, speakers.csv and corpus.json")],
+    f0: Annotated[Path | None, typer.Option(help="folder of the shards of an f0 feature; none: no F0 columns")] = None,
+    made_by: Annotated[str, typer.Option("--slice", help="what the f0 shards were made under")] = "null",
+    results: Annotated[Path, typer.Option(help="folder of all results")] = Path("results"),
+) -> None:
+    """Measures a corpus: tables of utterances and speakers, and a page of plots."""
+    from vcpipe.report.stats_page import write_page
+    from vcpipe.stats import write_stats
+
+    write_stats(audio, shards, f0, json.loads(made_by), results, out)
+    write_page(out, audio / "rejects.csv")
+
+
+@app.command()
+def du(
+    config: Annotated[
+        list[Path] | None, typer.Option(help="config files, the later laid over the earlier; config.yaml unless given")
+    ] = None,
+    results: Annotated[Path, typer.Option(help="folder of all results")] = Path("results"),
+) -> None:
+    """Forecasts how much room every copy and feature of every corpus will take, beside what lies there now."""
+    from vcpipe.config import load, read
+    from vcpipe.forecast import table
+
+    print(table(load(read(config or [Path("config.yaml")])), results))
 
 
 @app.command()

@@ -10,25 +10,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError
+from pydantic import BaseModel, Field, PositiveInt, PrivateAttr, ValidationError
 
 from vcpipe import catalog
+from vcpipe.audio_settings import AudioSettings
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
+from vcpipe.settings import Settings
 
 Slice = dict[str, Any]
 
-AUDIO_REVISION = 1
+AUDIO_REVISION = 2
 JUDGE_REVISION = 1
-
-
-class Settings(BaseModel):
-    """A section of the config: unknown keys are refused, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class CorpusSettings(Settings):
@@ -49,15 +46,6 @@ class CorpusSettings(Settings):
         return {**self.model_dump(mode="json", exclude=self.NOT_CONTENT), "revision": self.REVISION}
 
 
-class AudioSettings(Settings):
-    """How recordings become the arrays that features are made from."""
-
-    rate: PositiveInt = Field(16000, description="samples per second")
-    min_s: PositiveFloat = Field(0.5, description="shorter recordings are rejected")
-    max_s: PositiveFloat = Field(3600.0, description="longer recordings are rejected")
-    silence_dbfs: float = Field(-70.0, description="a recording whose peak is lower is rejected as silent")
-
-
 class FeatureSettings(Settings):
     """What every feature has. Kinds add their own keys in `vcpipe/features/<kind>.py`.
 
@@ -65,10 +53,18 @@ class FeatureSettings(Settings):
     """
 
     REVISION: ClassVar[int]
-    NOT_CONTENT: ClassVar[set[str]] = set()
+    NOT_CONTENT: ClassVar[set[str]] = {"audio"}
+    ROWS: ClassVar[Literal["frame", "utterance", "speaker"]] = "frame"
+    """What a row of a shard stands for; a frame is one of `grid`."""
 
     kind: str
-    dtype: Literal["float16", "float32"] = "float16"
+    audio: str = Field("", description="copy of the recordings that it reads; empty: the one at its rate")
+    dtype: Literal["float16", "float32", "int16"] = "float16"
+
+    @property
+    def torch(self) -> bool:
+        """Whether its code needs torch, whose import costs seconds."""
+        return True
 
     @property
     def grid(self) -> Grid:
@@ -85,6 +81,55 @@ class FeatureSettings(Settings):
         return {**self.model_dump(mode="json", exclude=self.NOT_CONTENT), "revision": self.REVISION}
 
 
+class DerivedSettings(FeatureSettings):
+    """A feature that is made of other features, not of recordings: `of` names them in `features:`."""
+
+    NOT_CONTENT: ClassVar[set[str]] = FeatureSettings.NOT_CONTENT | {"of"}
+    PARENTS: ClassVar[int] = 1
+    """How many features it is made of."""
+
+    of: str | tuple[str, ...]
+    _parents: tuple[FeatureSettings, ...] = PrivateAttr(())
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features that it is made of."""
+        return (self.of,) if isinstance(self.of, str) else self.of
+
+    @property
+    def parents(self) -> tuple[FeatureSettings, ...]:
+        """The settings of the features that it is made of, from which its grid and columns follow."""
+        return self._parents
+
+    def bind(self, parents: tuple[FeatureSettings, ...]) -> None:
+        """Says what the names in `of` stand for; refuses what the kind cannot be made of."""
+        self._parents = parents
+        self.check_parents()
+
+    def check_parents(self) -> None:
+        """Kinds refuse here what they cannot be made of, by a ValueError."""
+
+    @property
+    def torch(self) -> bool:
+        """Kinds that need torch say so."""
+        return False
+
+    @property
+    def grid(self) -> Grid:
+        """That of the first parent."""
+        return self.parents[0].grid
+
+    @property
+    def dim(self) -> int:
+        """Columns of the first parent."""
+        return self.parents[0].dim
+
+    @property
+    def fitted_on(self) -> str:
+        """The corpus on which a model is fitted before the feature can be made; empty where there is none."""
+        return ""
+
+
 class JudgeSettings(Settings):
     """Who judges the conversions, by name."""
 
@@ -97,7 +142,7 @@ class Config(Settings):
     """The whole of `config.yaml`, checked. `systems` holds one settings object for each system's section."""
 
     corpora: dict[str, CorpusSettings]
-    audio: AudioSettings = AudioSettings()
+    audio: dict[str, AudioSettings]
     features: dict[str, FeatureSettings]
     judge: JudgeSettings = JudgeSettings()
     systems: dict[str, Any]
@@ -110,34 +155,106 @@ class Config(Settings):
         """A feature by its name in `features:`."""
         return _named(self.features, name, where, "features")
 
-    def audio_slice(self, corpus: str) -> Slice:
-        """What the audio shards of a corpus depend on."""
+    def copy_of(self, feature: str) -> str:
+        """The name in `audio:` of the copy of the recordings that a feature reads."""
+        settings = self.feature(feature, "features")
+        if isinstance(settings, DerivedSettings):
+            copies = {self.copy_of(name) for name in settings.names}
+            if len(copies) > 1:
+                raise InputError(
+                    f"config key 'features.{feature}.of': {' and '.join(settings.names)} are of the copies "
+                    f"{' and '.join(sorted(copies))}; name features of one copy"
+                )
+            return copies.pop()
+        where, rate = f"features.{feature}.audio", settings.grid.rate
+        if settings.audio:
+            found = _named(self.audio, settings.audio, where, "audio").rate
+            if found != rate:
+                raise InputError(
+                    f"config key '{where}': {settings.audio} has {found} samples/s, the feature reads {rate}; name "
+                    "another copy, or set the feature's rate"
+                )
+            return settings.audio
+        fitting = [name for name, copy in self.audio.items() if copy.rate == rate]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise InputError(f"config key '{where}': {' and '.join(fitting)} have {rate} samples/s; name one of them")
+        raise InputError(
+            f"config key 'features.{feature}': it reads {rate} samples/s, but no copy under audio has that rate; add "
+            f"`{rate // 1000}k: {{rate: {rate}}}` there, or set the feature's rate"
+        )
+
+    def audio_slice(self, copy: str, corpus: str) -> Slice:
+        """What the audio shards of a copy of a corpus depend on."""
         settings = self.corpus(corpus, "corpora")
+        audio = _named(self.audio, copy, "audio", "audio")
         return {
             "stage": "audio",
             "corpus": settings.content(),
             "shards": settings.shards,
-            "audio": {**self.audio.model_dump(mode="json"), "revision": AUDIO_REVISION},
+            "audio": {**audio.model_dump(mode="json", exclude_none=True), "revision": AUDIO_REVISION},
         }
 
     def feature_slice(self, feature: str, corpus: str) -> Slice:
         """What the shards of a feature of a corpus depend on."""
         settings = self.feature(feature, "features")
-        return {"stage": "feature", "feature": settings.content(), "reads": self.audio_slice(corpus)}
+        if not isinstance(settings, DerivedSettings):
+            reads = self.audio_slice(self.copy_of(feature), corpus)
+            return {"stage": "feature", "feature": settings.content(), "reads": reads}
+        made_by = {
+            "stage": "derive",
+            "feature": settings.content(),
+            "reads": [self.feature_slice(name, corpus) for name in settings.names],
+        }
+        return {**made_by, "model": self.fit_slice(feature)} if settings.fitted_on else made_by
 
-    def judge_slice(self, corpus: str) -> Slice:
+    def fit_slice(self, feature: str) -> Slice:
+        """What the fitted model of a derived feature depends on."""
+        settings = self.feature(feature, "features")
+        assert isinstance(settings, DerivedSettings)
+        reads = [self.feature_slice(name, settings.fitted_on) for name in settings.names]
+        return {"stage": "fit", "feature": settings.content(), "reads": reads}
+
+    def judge_slice(self, copy: str, corpus: str) -> Slice:
         """What the verdict on conversions between speakers of a corpus depends on, beside the conversions."""
         return {
             "stage": "judge",
             "revision": JUDGE_REVISION,
             "judge": self.judge.model_dump(mode="json"),
-            "wav": self.audio_slice(corpus),
+            "wav": self.audio_slice(copy, corpus),
         }
 
 
 def canonical(value: Slice) -> str:
     """One string for one meaning: sorted keys, no blanks, so that equal slices are equal strings."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def read(paths: Sequence[Path]) -> dict[str, Any]:
+    """The mapping of config files, each laid over those before it as `snakemake --configfile` does."""
+    import yaml
+
+    out: dict[str, Any] = {}
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: no such config file; give one with --config, or go to where config.yaml lies")
+        try:
+            found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); correct it") from None
+        if not isinstance(found, dict):
+            raise InputError(f"{path}: expected keys with values, found {type(found).__name__}; correct it")
+        _lay_over(out, found)
+    return out
+
+
+def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
+            _lay_over(below[key], value)
+        else:
+            below[key] = value
 
 
 def load(raw: Mapping[str, Any]) -> Config:
@@ -153,11 +270,14 @@ def load(raw: Mapping[str, Any]) -> Config:
             raise InputError(f"config key '{key}' is unknown; {catalog.nearest(key, known)}")
     config = Config.model_construct(
         corpora={name: _rooted(name, c) for name, c in _kinds(raw, "corpora", catalog.corpus).items()},
-        audio=check(AudioSettings, raw.get("audio") or {}, "audio"),
+        audio=_copies(raw.get("audio")),
         features=_kinds(raw, "features", catalog.feature),
         judge=check(JudgeSettings, raw.get("judge") or {}, "judge"),
         systems={},
     )
+    for name in config.features:
+        _bind(config, name, ())
+        config.copy_of(name)
     for name in names:
         if name in raw:
             module = catalog.system_config(name)
@@ -174,6 +294,41 @@ def check(model: type[BaseModel], raw: object, where: str) -> Any:
         return model.model_validate(dict(raw))
     except ValidationError as error:
         raise InputError(_explain(error, model, where)) from None
+
+
+def _bind(config: Config, name: str, above: tuple[str, ...]) -> None:
+    """Resolves what a derived feature is made of, and what that is made of in turn."""
+    settings, where = config.features[name], f"features.{name}.of"
+    if name in above:
+        raise InputError(f"config key '{where}': {' -> '.join([*above, name])} is a circle; name another feature")
+    if not isinstance(settings, DerivedSettings) or settings.parents:
+        return
+    if len(settings.names) != settings.PARENTS:
+        raise InputError(
+            f"config key '{where}': {settings.kind} is made of {settings.PARENTS} features, found {len(settings.names)}"
+        )
+    for parent in settings.names:
+        config.feature(parent, where)
+        _bind(config, parent, (*above, name))
+    if settings.fitted_on:
+        config.corpus(settings.fitted_on, f"features.{name}.corpus")
+    try:
+        settings.bind(tuple(config.features[parent] for parent in settings.names))
+    except ValueError as error:
+        raise InputError(f"config key '{where}': {error}") from None
+
+
+def derived_settings(made_by: Slice) -> DerivedSettings:
+    """The settings object behind a slice of a derived feature, with what it is made of."""
+    settings = feature_settings({**made_by["feature"], "of": tuple(str(i) for i in range(len(made_by["reads"])))})
+    assert isinstance(settings, DerivedSettings)
+    derived = (derived_settings if part["stage"] == "derive" else _extracted for part in made_by["reads"])
+    settings.bind(tuple(make(part) for make, part in zip(derived, made_by["reads"], strict=True)))
+    return settings
+
+
+def _extracted(made_by: Slice) -> FeatureSettings:
+    return feature_settings(made_by["feature"])
 
 
 def feature_settings(content: Slice) -> FeatureSettings:
@@ -201,12 +356,34 @@ def _kinds(raw: Mapping[str, Any], section: str, resolve: Any) -> dict[str, Any]
     out = {}
     for name, values in entries.items():
         where = f"{section}.{name}"
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-            raise InputError(f"config key '{where}': a name has letters, digits, _, - and . only; it becomes a folder")
+        _check_name(name, where)
         if not isinstance(values, Mapping) or "kind" not in values:
             raise InputError(f"config key '{where}': expected a mapping with a `kind`, found {values!r}")
         out[name] = check(resolve(str(values["kind"]), f"{where}.kind").Settings, values, where)
     return out
+
+
+def _copies(entries: object) -> dict[str, AudioSettings]:
+    """The named copies under `audio:`; where there is none, one at 16 kHz."""
+    if entries is None:
+        entries = {"16k": {}}
+    if not isinstance(entries, Mapping) or not entries:
+        raise InputError(f"config key 'audio': expected named copies like `16k: {{rate: 16000}}`, found {entries!r}")
+    if stray := [key for key in entries if key in AudioSettings.model_fields]:
+        raise InputError(
+            f"config key 'audio.{stray[0]}': settings belong to a named copy of the recordings; write "
+            f"`audio: {{16k: {{{stray[0]}: {entries[stray[0]]}}}}}`"
+        )
+    out = {}
+    for name, values in entries.items():
+        _check_name(name, f"audio.{name}")
+        out[name] = check(AudioSettings, values or {}, f"audio.{name}")
+    return out
+
+
+def _check_name(name: object, where: str) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise InputError(f"config key '{where}': a name has letters, digits, _, - and . only; it becomes a folder")
 
 
 def _rooted(name: str, corpus: CorpusSettings) -> CorpusSettings:

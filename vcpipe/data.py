@@ -1,19 +1,19 @@
 """Crops and batches: columns of shards, cut on a common grid, the same for a given seed and step.
 
 The batch of a step is a function of `(seed, step)` alone, so that a run that was interrupted continues with the batch
-that it would have had, whatever number of processes cuts the crops.
+that it would have had, whatever number of processes cuts the crops. Several ranks deal the endless row of utterances
+among themselves: together they draw each of an epoch once, and all take the same number of steps, whatever divides.
 """
 
 from __future__ import annotations
 
-import contextlib
-import queue
-import threading
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,10 +22,9 @@ from numpy.typing import NDArray
 from vcpipe.config import Slice
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
+from vcpipe.loader import Batch
+from vcpipe.loader import batches as batches
 from vcpipe.store import Shard
-
-Batch = dict[str, Any]
-AHEAD = 8  # batches that are cut before they are asked for
 
 
 @dataclass(frozen=True)
@@ -34,6 +33,25 @@ class Variant:
 
     paths: tuple[Path, ...]
     expect: Slice | None
+
+
+class Readable(Protocol):
+    """A column of a batch, wherever its rows lie: rows on a grid, found by utterance and variant."""
+
+    name: str
+    grid: Grid
+    dim: int
+
+    def __contains__(self, utt_id: str) -> bool: ...
+
+    def holders(self, utt_id: str) -> list[int]:
+        """The variants that have an utterance."""
+
+    def length(self, utt_id: str) -> int:
+        """Rows of an utterance."""
+
+    def read(self, utt_id: str, variant: int, start: int, count: int) -> NDArray[Any]:
+        """`count` rows from `start`, `(count, D)`."""
 
 
 class Column:
@@ -49,17 +67,20 @@ class Column:
         self._cache: dict[tuple[int, str], NDArray[Any]] = {}
         self._open: dict[tuple[int, int], Shard] | None = None
         self._stack = ExitStack()
+        self.checksums: list[list[str]] = []  # of the shards of each variant
         grids: set[Grid] = set()
-        self.dim = 0
+        self.dim = self.bytes_per_row = 0
         for variant in variants:
             found: dict[str, tuple[int, int]] = {}
+            self.checksums.append([])
             for number, path in enumerate(variant.paths):
                 with Shard(path, variant.expect) as shard:
                     found |= {i: (number, shard.length(i)) for i in shard.utt_ids if i in wanted}
                     grids.add(shard.grid)
+                    self.checksums[-1].append(shard.checksum)
                     if self.dim and shard.dim != self.dim:
                         raise InputError(f"{path}: {shard.dim} columns, the other shards of '{name}' have {self.dim}")
-                    self.dim, self._bytes_per_row = shard.dim, shard.dim * shard.values.dtype.itemsize
+                    self.dim, self.bytes_per_row = shard.dim, shard.dim * shard.values.dtype.itemsize
             self._where.append(found)
         if len(grids) != 1:
             raise InputError(
@@ -84,7 +105,7 @@ class Column:
     @property
     def nbytes(self) -> int:
         """Size of all rows, as they are stored."""
-        return self._bytes_per_row * sum(rows for where in self._where for _, rows in where.values())
+        return self.bytes_per_row * sum(rows for where in self._where for _, rows in where.values())
 
     def load(self) -> None:
         """Brings all rows into memory."""
@@ -127,6 +148,7 @@ class Crops(torch.utils.data.Dataset[Batch]):
         batch: B.
         seed: of the order, the starts and the variants.
         cache_mib: columns are kept in memory, smallest first, as long as they fit.
+        rank: which of the `world` processes that train together this is; B is the batch of each.
     """
 
     def __init__(
@@ -138,8 +160,11 @@ class Crops(torch.utils.data.Dataset[Batch]):
         batch: int,
         seed: int,
         cache_mib: int = 0,
+        rank: int = 0,
+        world: int = 1,
     ):
         self.columns, self.frames, self.batch, self.seed = list(columns), frames, batch, seed
+        self.rank, self.world = rank_of(rank, world)
         self.utt_ids, self.lengths = common(self.columns, utt_ids)
         self.grid, self.ratios = common_grid(self.columns)
         left = cache_mib << 20
@@ -149,28 +174,38 @@ class Crops(torch.utils.data.Dataset[Batch]):
                 column.load()
 
     def __len__(self) -> int:
-        """Steps of one epoch."""
-        return -(-len(self.utt_ids) // self.batch)
+        """Steps of one epoch; the last one may reach into the next."""
+        return -(-len(self.utt_ids) // (self.batch * self.world))
 
     def __getitem__(self, step: int) -> Batch:
-        return collate([self._crop(step * self.batch + i) for i in range(self.batch)], self.columns, self.grid)
+        first = (step * self.world + self.rank) * self.batch
+        return collate([self._crop(first + i) for i in range(self.batch)], self.columns, self.grid)
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the batches, as JSON values."""
+        drawn = json.dumps([self.utt_ids, [column.checksums for column in self.columns]])
+        return {
+            "loader": "map",
+            "corpus": hashlib.blake2b(drawn.encode(), digest_size=16).hexdigest(),
+            "columns": [column.name for column in self.columns],
+            "frames": self.frames,
+            "batch": self.batch,
+            "seed": self.seed,
+            "world": self.world,
+        }
+
+    def close(self) -> None:
+        """Closes the files; they are opened again when they are needed."""
+        for column in self.columns:
+            column.close()
 
     def _crop(self, position: int) -> Batch:
         """The crop at a position of the endless row of epochs."""
         epoch, place = divmod(position, len(self.utt_ids))
         utt_id = self.utt_ids[self._order(epoch)[place]]
         rng = np.random.default_rng([self.seed, 1, position])
-        length = self.lengths[utt_id]
-        start = int(rng.integers(0, max(0, length - self.frames) + 1))
-        count = min(self.frames, length)
-        item: Batch = {"utt_id": utt_id, "length": count}
-        for column, ratio in zip(self.columns, self.ratios, strict=True):
-            variants = column.holders(utt_id)
-            variant = variants[int(rng.integers(len(variants)))]
-            values = np.zeros((self.frames * ratio, column.dim), np.float32)
-            values[: count * ratio] = column.read(utt_id, variant, start * ratio, count * ratio)
-            item[column.name] = values
-        return item
+        planned = plan(self.columns, utt_id, self.lengths[utt_id], self.frames, rng)
+        return cut(self.columns, self.ratios, planned, self.frames)
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
         if getattr(self, "_epoch", None) != epoch:
@@ -182,7 +217,7 @@ class Crops(torch.utils.data.Dataset[Batch]):
 class Whole:
     """Validation batches: each one utterance, from its start, at most `max_frames` of it, of its first variant."""
 
-    def __init__(self, columns: Sequence[Column], utt_ids: Iterable[str], max_frames: int):
+    def __init__(self, columns: Sequence[Readable], utt_ids: Iterable[str], max_frames: int):
         self.columns, self.max_frames = list(columns), max_frames
         self.utt_ids, self.lengths = common(self.columns, utt_ids)
         self.grid, self.ratios = common_grid(self.columns)
@@ -199,7 +234,42 @@ class Whole:
             yield collate([item], self.columns, self.grid)
 
 
-def collate(items: list[Batch], columns: Sequence[Column], grid: Grid) -> Batch:
+Plan = tuple[str, int, int, list[int]]  # utterance, first frame, frames, and the variant of each column
+
+
+def plan(columns: Sequence[Readable], utt_id: str, length: int, frames: int, rng: np.random.Generator) -> Plan:
+    """Where the crop of an utterance of `length` frames begins, and the variants that it is drawn from."""
+    start = int(rng.integers(0, max(0, length - frames) + 1))
+    holders = [column.holders(utt_id) for column in columns]
+    return utt_id, start, min(frames, length), [variants[int(rng.integers(len(variants)))] for variants in holders]
+
+
+def cut(columns: Sequence[Readable], ratios: Sequence[int], planned: Plan, frames: int) -> Batch:
+    """The crop as planned: of each column float32 `(frames * r, D)`, zeros after a short utterance."""
+    utt_id, start, count, variants = planned
+    item: Batch = {"utt_id": utt_id, "length": count}
+    for column, ratio, variant in zip(columns, ratios, variants, strict=True):
+        values = np.empty((frames * ratio, column.dim), np.float32)
+        rows = column.read(utt_id, variant, start * ratio, count * ratio)
+        if rows.dtype == np.float16:  # torch converts it nine times faster
+            torch.from_numpy(values[: count * ratio]).copy_(torch.from_numpy(rows))
+        else:
+            values[: count * ratio] = rows
+        values[count * ratio :] = 0
+        item[column.name] = values
+    return item
+
+
+def rank_of(rank: int, world: int) -> tuple[int, int]:
+    """The two, or an InputError when they make no sense."""
+    if world < 1 or not 0 <= rank < world:
+        raise InputError(
+            f"rank {rank} of {world} processes: expected a rank from 0 to {world - 1}; start with torchrun"
+        )
+    return rank, world
+
+
+def collate(items: list[Batch], columns: Sequence[Readable], grid: Grid) -> Batch:
     """Items of one size to a batch of tensors; columns of single samples lose their last axis."""
     lengths = torch.tensor([item["length"] for item in items])
     batch: Batch = {"utt_id": [item["utt_id"] for item in items], "lengths": lengths}
@@ -210,13 +280,13 @@ def collate(items: list[Batch], columns: Sequence[Column], grid: Grid) -> Batch:
     return batch
 
 
-def common_grid(columns: Sequence[Column]) -> tuple[Grid, list[int]]:
+def common_grid(columns: Sequence[Readable]) -> tuple[Grid, list[int]]:
     """The coarsest grid of the columns, and how many rows of each one of its frames spans."""
     grid = min((column.grid for column in columns), key=lambda g: g.fps)
     return grid, [grid.ratio(column.grid) for column in columns]
 
 
-def common(columns: Sequence[Column], utt_ids: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+def common(columns: Sequence[Readable], utt_ids: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     """The utterances that every column has, sorted, and their frames; refused when columns disagree on them."""
     wanted = set(utt_ids)
     grid, ratios = common_grid(columns)
@@ -242,47 +312,3 @@ def fixed_subset(utt_ids: Iterable[str], count: int) -> list[str]:
     if len(ids) <= count:
         return ids
     return [ids[i * len(ids) // count] for i in range(count)]
-
-
-def batches(crops: Crops, start: int, stop: int, workers: int) -> Iterator[Batch]:
-    """The batches of steps `start` to `stop - 1`, cut ahead of time by a thread or by `workers` processes."""
-    if workers:
-        for column in crops.columns:
-            column.close()  # an open file is not shared with other processes
-        yield from torch.utils.data.DataLoader(
-            crops, batch_size=None, sampler=range(start, stop), num_workers=workers, prefetch_factor=AHEAD
-        )
-    else:
-        yield from _threaded(crops, start, stop)
-
-
-def _threaded(crops: Crops, start: int, stop: int) -> Iterator[Batch]:
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(AHEAD)
-    leave = threading.Event()
-
-    def put(item: Batch | BaseException | None) -> None:
-        while not leave.is_set():
-            with contextlib.suppress(queue.Full):
-                ready.put(item, timeout=0.1)
-                break
-
-    def cut() -> None:
-        try:
-            for step in range(start, stop):
-                if leave.is_set():
-                    return
-                put(crops[step])
-            put(None)
-        except BaseException as error:  # handed to the thread that trains
-            put(error)
-
-    thread = threading.Thread(target=cut, name="crops", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        leave.set()
-        thread.join()

@@ -22,7 +22,8 @@ class Utterance:
     """One good recording of a corpus.
 
     `path` is relative to the corpus root, `n_samples` and `sample_rate` describe the prepared audio (mono, at the
-    configured rate). `group` is the recording session where the corpus knows one (LibriSpeech: the chapter).
+    copy's rate). `group` is the recording session where the corpus knows one (LibriSpeech: the chapter). `recording`
+    is the id under which the corpus lists the file, of which the utterance is the part from `start_s` to `stop_s`.
     """
 
     utt_id: str
@@ -34,6 +35,9 @@ class Utterance:
     language: str = ""
     group: str = ""
     split: str = ""
+    recording: str = ""
+    start_s: float = 0.0
+    stop_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reject:
-    """A recording that cannot be used. `reason` is one of the codes of `vcpipe.audio.REASONS`."""
+    """A recording that cannot be used. `reason` is one of the codes of `vcpipe.recordings.process.REASONS`."""
 
     utt_id: str
     path: str
@@ -71,7 +75,25 @@ class Split:
     split: str
 
 
-Row = TypeVar("Row", Utterance, Candidate, Reject, Split)
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of an utterance before anything was done to its recording.
+
+    `level_dbfs` is the RMS of its speech, `clipped_share` the share of samples on a flattened peak, `speech_share`
+    the share of time with speech. `stats` and the quality gates read it.
+    """
+
+    utt_id: str
+    peak_dbfs: float
+    level_dbfs: float
+    clipped_share: float
+    snr_db: float
+    speech_share: float
+
+
+Row = TypeVar("Row", Utterance, Candidate, Reject, Split, Measured)
+
+CONVERT: dict[str, Callable[[str], object]] = {"int": int, "float": float, "str": str}
 
 
 def speaker_shard(speaker: str, n_shards: int) -> int:
@@ -113,7 +135,7 @@ def read_table(path: str | Path, kind: type[Row]) -> list[Row]:
             raise InputError(
                 f"{path}: expected the columns {','.join(expected)}, found {','.join(header) or 'nothing'}"
             )
-        convert: list[Callable[[str], object]] = [int if field.type == "int" else str for field in fields(kind)]
+        convert = [CONVERT[str(field.type)] for field in fields(kind)]
         return [kind(*cast(Any, [c(v) for c, v in zip(convert, row, strict=True)])) for row in reader]
 
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import http.client
 import importlib.util
 import os
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vcpipe import catalog
 from vcpipe.errors import InputError
-from vcpipe.manifest import atomic_path, publish
+from vcpipe.fetch import Advice, digest, reason
+from vcpipe.fetch import fetch as _fetch
+from vcpipe.manifest import atomic_path
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +35,45 @@ KNOWN = {
         _KNN_VC + "prematch_g_02500000.pt", "f924c7632c6eaf99004386d62293e124419e33582573552a6ae976eb88ed2dd5"
     ),
     "g_02500000.pt": Known(_KNN_VC + "g_02500000.pt"),
+    "contentvec_legacy_500.pt": Known(
+        "https://huggingface.co/lj1995/VoiceConversionWebUI/resolve/1c75048c96f23f99da4b12909b532b5983290d7d/"
+        "hubert_base.pt",
+        "f54b40fd2802423a5643779c4861af1e9ee9c1564dc9d32f54f20b5ffba7db96",
+        189507909,
+    ),
+}
+_TORCHAUDIO = "https://download.pytorch.org/torchaudio/models/"
+KNOWN |= {
+    name: Known(_TORCHAUDIO + name)
+    for name in ("hubert_fairseq_base_ls960.pth", "hubert_fairseq_large_ll60k.pth", "hubert_fairseq_xlarge_ll60k.pth")
+}
+_SOFT_VC = "https://github.com/bshall/hubert/releases/download/"
+KNOWN |= {
+    name: Known(f"{_SOFT_VC}{release}/{name}")
+    for name, release in {
+        "hubert-soft-0d54a1f4.pt": "v0.1",
+        "hubert-soft-35d9f29f.pt": "v0.2",
+        "hubert-discrete-96b248c5.pt": "v0.2",
+        "kmeans100-50f36a95.pt": "v0.2",
+    }.items()
+}
+_WHISPER = "https://openaipublic.azureedge.net/main/whisper/models/"
+KNOWN |= {
+    f"whisper-{size}.pt": Known(f"{_WHISPER}{sha256}/{size}.pt", sha256)
+    for size, sha256 in {
+        "tiny.en": "d3dd57d32accea0b295c96e26691aa14d8822fac7d9d27d5dc00b4ca2826dd03",
+        "tiny": "65147644a518d12f04e32d6f3b26facc3f8dd46e5390956a9424a650c0ce22b9",
+        "base.en": "25a8566e1d0c1e2231d1c762132cd20e0f96a85d16145c3a00adf5d1ac670ead",
+        "base": "ed3a0b6b1c0edf879ad9b11b1af5a0e6ab5db9205f891f668f8b0e6c6326e34e",
+        "small.en": "f953ad0fd29cacd07d5a9eda5624af0f6bcf2258be67c92b79389873d91e0872",
+        "small": "9ecf779972d90ba49c06d968637d720dd632c55bbf19d441fb42bf17a411e794",
+        "medium.en": "d7440d1dc186f76616474e0ff0b3b6b879abc9d1a4926b7adfa41db2d497ab4f",
+        "medium": "345ae4da62f9b3d59415adc60127b97c714f32e89e936602e85993674d08dcb1",
+        "large-v1": "e4b87e7e0bf463eb8e6956e646f1e277e901512310def2c24bf0e11bd3c28e9a",
+        "large-v2": "81f7c96c852ee8fc832187b0132e569d6c3065a3252ed18e56effd0b6a73e524",
+        "large-v3": "e5b1a55b89c1367dacf97e3e19bfd829a01529dbfdeefa8caeb59b3f1b81dadb",
+        "large-v3-turbo": "aff26ae408abcba5fbf8813c21e62b0941638c5f6eebfb145be0c9839262a19a",
+    }.items()
 }
 MAX_BYTES = 8 << 30
 OLDEST_SAFE_TORCH = (2, 10)
@@ -69,7 +102,7 @@ def find(name_or_path: str, sha256: str = "") -> Path:
     places = [Path(name_or_path), *(folder / name_or_path for folder in _folders() if known.url)]
     for place in places:
         if place.is_file():
-            found = _digest(place) if sha256 else ""
+            found = digest(place, sha256) if sha256 else ""
             if found != sha256:
                 raise InputError(f"{place}: expected sha256 {sha256}, found {found}; delete it, or correct the digest")
             return place
@@ -82,157 +115,17 @@ def find(name_or_path: str, sha256: str = "") -> Path:
 def fetch(
     url: str, target: Path, sha256: str = "", size: int = 0, *, attempts: int = 4, backoff_s: float = 1.0
 ) -> Path:
-    """Downloads a file, goes on where it broke off, and gives it its name only when it is whole and right.
-
-    Args:
-        url: https; plain http only from this computer.
-        target: final name; the bytes gather in `<target>.part` beside it.
-        sha256: checked when given.
-        size: in bytes, checked when given.
-        attempts: tries in a row that bring nothing new, before giving up.
-        backoff_s: seconds before the second try; they double with each.
-
-    Raises:
-        InputError: one line that names the file, the address, the reason, and where to put the file by hand.
-    """
-    _check_scheme(url)
-    part = target.with_name(target.name + ".part")
-    with _locked(target):
-        if target.is_file() and (not sha256 or _digest(target) == sha256):
-            return target  # another process was faster
-        if not sha256:
-            part.unlink(missing_ok=True)  # nothing could tell whether it belongs to the same file
-        try:
-            for last in [False, True] if part.exists() else [True]:  # what was left behind may be of another file
-                _receive_all(url, part, size, attempts, backoff_s)
-                found = _digest(part) if sha256 else ""
-                if found == sha256:
-                    break
-                part.unlink()
-                if last:
-                    raise _RefusedError(f"its sha256 is {found}, expected {sha256}")
-        except (_RefusedError, OSError, http.client.HTTPException) as error:
-            raise InputError(
-                f"{target.name}: could not be fetched from {url} ({_reason(error)}); download it by hand and put it at "
-                f"{target} or weights/{target.name}"
-            ) from None
-        publish(part, target)
-    return target
-
-
-class _RefusedError(Exception):
-    """An answer that trying again will not change."""
-
-
-def _receive_all(url: str, part: Path, size: int, attempts: int, backoff_s: float) -> None:
-    best, failures = 0, 0
-    while True:
-        try:
-            _receive(url, part, size)
-            return
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (408, 416, 429):
-                raise
-            have = part.stat().st_size if part.exists() else 0
-            failures = failures + 1 if have <= best else 1
-            best = max(best, have)
-            if failures >= attempts:
-                raise
-            time.sleep(backoff_s * 2 ** (failures - 1))
-
-
-def _receive(url: str, part: Path, size: int) -> None:
-    """One request for what `part` lacks. A connection that ends early is an OSError, to be tried again."""
-    have = part.stat().st_size if part.exists() else 0
-    if size and have == size:
-        return
-    headers = {"User-Agent": "vcpipe", "Accept-Encoding": "identity"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-    try:
-        answer = _opener().open(urllib.request.Request(url, headers=headers), timeout=30)  # noqa: S310 (see _check_scheme)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:
-            part.unlink(missing_ok=True)  # longer than the file, or not of it: begin again
-        raise
-    with answer:
-        if answer.status == 206 and not _range_from(answer, have):
-            part.unlink(missing_ok=True)
-            raise OSError(f"asked for bytes from {have}, got {answer.headers.get('Content-Range')!r}")
-        start = have if answer.status == 206 else 0
-        declared = int(answer.headers.get("Content-Length") or 0)
-        total = start + declared if declared else size
-        if size and declared and total != size:
-            raise _RefusedError(f"it has {total} bytes, expected {size}")
-        if total > MAX_BYTES:
-            raise _RefusedError(f"it has {total} bytes, more than the {MAX_BYTES} that are allowed")
-        with open(part, "ab" if start else "wb") as f:
-            got = _copy(answer, f, start, total or MAX_BYTES)
-        if total and got < total:
-            raise OSError(f"the connection ended at byte {got} of {total}")
-
-
-def _copy(source: IO[bytes], sink: IO[bytes], got: int, most: int) -> int:
-    while block := source.read(1 << 20):
-        got += len(block)
-        if got > most:
-            raise _RefusedError(f"it is longer than {most} bytes")
-        sink.write(block)
-    return got
-
-
-def _range_from(answer: Any, start: int) -> bool:
-    return str(answer.headers.get("Content-Range", "")).startswith(f"bytes {start}-")
-
-
-class _SecureRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows a redirection only where the first address would have been allowed to lead."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _check_scheme(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_SecureRedirects)
-
-
-def _check_scheme(url: str) -> None:
-    parts = urllib.parse.urlsplit(url)
-    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost")
-    if parts.scheme != "https" and not local:
-        raise InputError(f"{url}: weights are fetched by https only; download the file by hand and give its path")
-
-
-def _reason(error: Exception) -> str:
-    reason = error.reason if type(error) is urllib.error.URLError else error
-    return (str(reason) or type(reason).__name__).replace("\n", " ")
-
-
-@contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """One process at a time; the others wait and then find the file."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = open(target.with_name(f".{target.name}.lock"), "w")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise InputError(
-            f"{target}: its folder cannot be written to ({error.strerror}); set XDG_CACHE_HOME to one that can, or put "
-            f"the file at weights/{target.name} by hand"
-        ) from None
-    with lock as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        yield
+    """`vcpipe.fetch.fetch` for weights: at most 8 GiB, with advice that names the places where they are looked for."""
+    advice = Advice(
+        by_hand=f"download it by hand and put it at {{target}} or weights/{target.name}",
+        folder=f"set XDG_CACHE_HOME to one that can, or put the file at weights/{target.name} by hand",
+    )
+    return _fetch(url, target, sha256, size, most=MAX_BYTES, attempts=attempts, backoff_s=backoff_s, advice=advice)
 
 
 def _folders() -> list[Path]:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return [Path("weights"), Path(cache) / "vcpipe"]
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def read_pickle_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -268,7 +161,7 @@ def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str
         with safe_open(path, framework="pt", device="cpu") as f:
             return {key: f.get_tensor(key) for key in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as safetensors ({_reason(error)}); make it again") from None
+        raise InputError(f"{path}: cannot be read as safetensors ({reason(error)}); make it again") from None
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
@@ -293,6 +186,6 @@ def wheel_file(package: str, name: str, sha256: str) -> Path:
     path = Path(next(iter(found.submodule_search_locations))) / name
     if not path.is_file():
         raise InputError(f"{path}: expected a file of the package {package}, found none; {install}")
-    if (digest := _digest(path)) != sha256:
-        raise InputError(f"{path}: expected the file with SHA-256 {sha256}, found {digest}; {install}")
+    if (found_sha256 := digest(path, sha256)) != sha256:
+        raise InputError(f"{path}: expected the file with SHA-256 {sha256}, found {found_sha256}; {install}")
     return path

@@ -160,6 +160,32 @@ def test_words_are_in_order_whole_and_where_the_sound_is(small: Path) -> None:
         assert np.sum(inside**2) > 0.97 * np.sum(wave**2)
 
 
+def test_words_and_pauses_cover_each_recording_and_the_pauses_are_silent(small: Path) -> None:
+    found = dict(demo.alignments(SMALL, small, ["ana-001", "ben-003", "nobody-001"]))
+    texts = {line.utt_id: line.text for line in demo.plan(2, 3)}
+    assert list(found) == ["ana-001", "ben-003"]
+    for utt_id, words in found.items():
+        wave, rate = soundfile.read(small / utt_id[:3] / f"{utt_id}.wav")
+        assert " ".join(w.text for w in words if w.text) == "".join(c for c in texts[utt_id] if c not in ",.?")
+        assert [w.start_s for w in words] == [0, *(w.stop_s for w in words[:-1])]
+        assert words[-1].stop_s == pytest.approx(len(wave) / rate)
+        pauses = np.concatenate([wave[round(w.start_s * rate) : round(w.stop_s * rate)] for w in words if not w.text])
+        assert len(pauses) > 0.05 * len(wave)
+        assert np.sum(pauses**2) < 0.001 * np.sum(wave**2)
+
+
+def test_a_pause_within_words_that_are_spoken_as_one_is_theirs() -> None:
+    kinds = [espeak.WORD, *[espeak.PHONEME] * 5, espeak.SENTENCE_END]
+    phonemes = ["", "a", "_:", "w", "_:", "_", ""]
+    marks = [espeak.Mark(k, 1000 * i, 0, p) for i, (k, p) in enumerate(zip(kinds, phonemes, strict=True))]
+    assert espeak.word_times("at once.", marks, 9000, 1000) == [espeak.Word(0.0, 4.0, "at once")]
+
+
+def test_words_of_a_corpus_that_is_not_made_are_asked_for_in_vain(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"alignments\.csv: the demo corpus is not made yet; run `snakemake"):
+        list(demo.alignments(SMALL, tmp_path, ["ana-001"]))
+
+
 def test_making_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     demo.make(SMALL, tmp_path / "raw")
     assert capfd.readouterr() == ("", "")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vcpipe.corpora.files import audio_files
+from vcpipe.corpora.files import audio_files, decoded
 from vcpipe.errors import InputError
 
 
@@ -60,3 +60,9 @@ def test_a_name_that_is_not_utf8_is_refused_with_its_folder(tmp_path: Path, name
     tree(tmp_path, "a/" + os.fsdecode(name))
     with pytest.raises(InputError, match=r"/a: the name 'm\\udcfcller.*' in this folder is not UTF-8; rename it"):
         found(tmp_path)
+
+
+def test_text_is_decoded_by_its_mark(tmp_path: Path) -> None:
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        (tmp_path / "a").write_bytes("é\n".encode(encoding))
+        assert decoded(tmp_path / "a") == "é\n"

@@ -18,9 +18,9 @@ from vcpipe.store import Shards
 SHARDS = 3
 
 
-def config(root: Path, **corpus: object) -> Config:
+def config(root: Path, audio: dict[str, object] | None = None, **corpus: object) -> Config:
     raw = {"kind": "folder", "root": str(root), "shards": SHARDS, **corpus}
-    return load({"corpora": {"mine": raw}, "audio": {"min_s": 0.3, "max_s": 5}})
+    return load({"corpora": {"mine": raw}, "audio": {"16k": {"min_s": 0.3, "max_s": 5, **(audio or {})}}})
 
 
 def run(checked: Config, out: Path) -> None:
@@ -28,10 +28,9 @@ def run(checked: Config, out: Path) -> None:
     corpus = checked.corpora["mine"]
     lists.refresh("mine", corpus, out)
     for name in shard_names(corpus.shards):
-        tables = [out / kind / f"{name}.csv" for kind in ("lists", "manifests", "rejects")]
-        shard = out / f"{name}.h5"
-        prepare_shard(checked.audio_slice("mine"), tables[0], Path(corpus.root), shard, tables[1], tables[2])
-    gather(out, corpus.shards, corpus.max_reject_share)
+        listed, *tables = (out / kind / f"{name}.csv" for kind in ("lists", "manifests", "rejects", "quality"))
+        prepare_shard(checked.audio_slice("16k", "mine"), listed, Path(corpus.root), out / f"{name}.h5", *tables)
+    gather(out, out, corpus.shards, corpus.max_reject_share)
 
 
 def test_every_good_recording_is_in_the_manifest_and_in_the_shard_of_its_speaker(
@@ -46,7 +45,7 @@ def test_every_good_recording_is_in_the_manifest_and_in_the_shard_of_its_speaker
     rows = read_table(tmp_path / "out" / "manifest.csv", Utterance)
     assert [u.utt_id for u in rows] == [f"spk{s}/u{u}" for s in range(4) for u in range(3)]
     assert rows[0].text == "hello there"
-    with Shards(tmp_path / "out", shard_names(SHARDS), checked.audio_slice("mine")) as shards:
+    with Shards(tmp_path / "out", shard_names(SHARDS), checked.audio_slice("16k", "mine")) as shards:
         for u in rows:
             assert len(shards.read(u.utt_id)) == u.n_samples
             assert u.utt_id in shards.parts[speaker_shard(u.speaker, SHARDS)]

@@ -17,6 +17,7 @@ from vcpipe.store import Shard, write_shard
 CPU = torch.device("cpu")
 RAW = {
     "corpora": {"mine": {"kind": "folder", "root": "x"}},
+    "audio": {"16k": {"rate": 16000}, "8k": {"rate": 8000}},
     "features": {
         "tiny": {"kind": "tiny_random", "window_s": 4.0},
         "mel": {"kind": "mel"},
@@ -29,7 +30,7 @@ CONFIG = load(RAW)
 def audio_shard(path: Path, seconds: list[float]) -> dict[str, np.ndarray]:
     waves = {f"u{i}": tone(s, 100 + 10 * i, seed=i) for i, s in enumerate(seconds)}
     rows = ((utt_id, wave[:, None]) for utt_id, wave in waves.items())
-    write_shard(path, rows, made_by=CONFIG.audio_slice("mine"), grid=Grid(RATE, 1), dim=1, dtype="float32")
+    write_shard(path, rows, made_by=CONFIG.audio_slice("16k", "mine"), grid=Grid(RATE, 1), dim=1, dtype="float32")
     return waves
 
 
@@ -53,7 +54,7 @@ def test_every_utterance_has_the_frames_of_a_single_call(
 
 def test_audio_made_under_other_settings_is_refused(tmp_path: Path) -> None:
     audio_shard(tmp_path / "a.h5", [1.0])
-    other = load({**RAW, "audio": {"min_s": 0.1}})
+    other = load({**RAW, "audio": {"16k": {"min_s": 0.1}, "8k": {"rate": 8000}}})
     with pytest.raises(InputError, match="audio.min_s is 0.5 in the file, the config says 0.1"):
         extract_shard(other.feature_slice("tiny", "mine"), tmp_path / "a.h5", tmp_path / "f.h5", CPU)
     assert not (tmp_path / "f.h5").exists()
@@ -61,7 +62,7 @@ def test_audio_made_under_other_settings_is_refused(tmp_path: Path) -> None:
 
 def test_a_feature_of_another_rate_is_refused(tmp_path: Path) -> None:
     audio_shard(tmp_path / "a.h5", [1.0])
-    with pytest.raises(InputError, match="16000 samples/s, feature mel expects 8000"):
+    with pytest.raises(InputError, match="audio.rate is 16000 in the file, the config says 8000"):
         extract_shard(CONFIG.feature_slice("slow", "mine"), tmp_path / "a.h5", tmp_path / "f.h5", CPU)
 
 

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from tests.nn import encoder_files
+from tests.nn import test_wavlm as microsoft
 from vcpipe.config import check, feature_settings
 from vcpipe.errors import InputError
 from vcpipe.features import tiny_random, wavlm
+from vcpipe.features.ssl import SpeechFrames
 
 CPU = torch.device("cpu")
 
@@ -42,6 +45,32 @@ def test_golden(golden, layer):
     settings = wavlm.Settings(weights=str(golden / "wavlm_tiny_random.pt"), width=64, layer=layer)
     found = wavlm.load(settings, CPU)(torch.from_numpy(numbers["wave"]))
     assert np.abs(found.numpy() - numbers[f"padded_layer{layer}"]).max() <= 1e-4
+
+
+def test_golden_in_a_weighted_sum(golden):
+    numbers = np.load(golden / "wavlm_tiny_random.npz")
+    values = {"weights": str(golden / "wavlm_tiny_random.pt"), "width": 64, "layers": {2: 0.25, 4: -1.0}}
+    found = wavlm.load(check(wavlm.Settings, values, "features.x"), CPU)(torch.from_numpy(numbers["wave"]))
+    expected = 0.25 * numbers["padded_layer2"] - numbers["padded_layer4"]
+    assert np.abs(found.numpy() - expected).max() <= 1e-4
+
+
+@pytest.mark.parametrize("name", ["WavLM-Base+.pt", "model.safetensors", "pytorch_model.bin"])
+def test_base_in_the_forms_in_which_it_is_published(tmp_path, name):
+    made = microsoft.checkpoint(**microsoft.BASE)
+    tensors, config = microsoft.hugging_face(made)
+    encoder_files.write_hugging_face(tmp_path, tensors, config)
+    torch.save(tensors, tmp_path / "pytorch_model.bin")
+    torch.save(made, tmp_path / "WavLM-Base+.pt")
+    extractor = wavlm.load(wavlm.Settings(weights=str(tmp_path / name), width=32, layer=3), CPU)
+    wave = speechlike(24030)
+    frames = extractor(wave)
+    assert frames.shape == (75, 32)
+    expected = microsoft.reference(made, wave[None], 3)[0]
+    assert (frames - expected).abs().max() <= 1e-4 * expected.abs().max()
+    waves = [speechlike(n, n) for n in (16000, 15900, 16000, 320)]
+    for wave, frames in zip(waves, extractor.batch(waves), strict=True):
+        assert (frames - extractor(wave)).abs().max() <= 1e-4
 
 
 def test_a_gain_changes_little_and_normalize_takes_it_away(golden):
@@ -80,13 +109,14 @@ def test_weights_that_do_not_fit_the_settings_are_refused(golden, tmp_path, monk
 
 
 def test_front_ends_with_group_norm_are_batched_by_equal_length():
-    from vcpipe.nn.wavlm import WavLM, architecture, build
+    from vcpipe.nn.ssl import SpeechTransformer
+    from vcpipe.nn.wavlm import architecture, build
 
     size = {"encoder_layers": 1, "encoder_embed_dim": 64, "encoder_ffn_embed_dim": 64}
     cfg = {**tiny_random.CFG, **size, "extractor_mode": "default"}
     torch.manual_seed(0)
-    model = WavLM(build(architecture(cfg, "")), 1).eval().requires_grad_(False)
-    extractor = wavlm.WavLMLayer(tiny_random.Settings(), CPU, model, 30, 1)
+    model = SpeechTransformer(build(architecture(cfg, "")), 1).eval().requires_grad_(False)
+    extractor = SpeechFrames(tiny_random.Settings(), CPU, model, 30, 1)
     waves = [speechlike(n, n) for n in (16000, 15900, 16000, 15999)]
     for wave, frames in zip(waves, extractor.batch(waves), strict=True):
         assert (frames - extractor(wave)).abs().max() <= 1e-4

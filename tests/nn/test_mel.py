@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vcpipe.nn.mel import LogMel, mel_filters
+from vcpipe.nn.mel import LogMel, Spectrogram, mel_filters
 
 
 def noise(*shape, seed=0):
@@ -87,3 +87,57 @@ def test_autocast_does_not_touch_it():
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(mel(wave), LogMel(16000, 1024, 1024, 320, 80)(wave))
     assert "window" not in mel.state_dict()
+
+
+@pytest.mark.parametrize("pad", ["reflect", "zeros"])
+@pytest.mark.parametrize(
+    ("n_fft", "win", "hop"), [(1920, 1920, 480), (800, 800, 200), (512, 400, 160), (400, 400, 320)]
+)
+@pytest.mark.parametrize("n", [24000, 24399, 4001])
+def test_centres_are_those_of_librosas_centred_transform(n_fft, win, hop, n, pad):
+    wave = noise(n)
+    mode = {"reflect": "reflect", "zeros": "constant"}[pad]
+    expected = np.abs(librosa.stft(wave.numpy(), n_fft=n_fft, win_length=win, hop_length=hop, pad_mode=mode))
+    frames = n // hop
+    assert expected.shape[1] == 1 + frames
+    for centre, part in (("start", expected[:, :-1]), ("end", expected[:, 1:])):
+        found = Spectrogram(n_fft, win, hop, centre=centre, pad=pad)(wave[None])[0].numpy()
+        assert found.shape == (n_fft // 2 + 1, frames)
+        np.testing.assert_allclose(found, part, atol=1e-4 * expected.max(), rtol=1e-4)
+
+
+def test_cells_lie_half_a_hop_after_their_starts():
+    wave = noise(16000)
+    cells = Spectrogram(1024, 1024, 320)(wave[None])[0]
+    later = Spectrogram(1024, 1024, 320, centre="start")(wave[None, 160:])[0]
+    assert torch.allclose(cells[:, 5:40], later[:, 5:40], atol=1e-4)
+
+
+def test_powers_epsilon_and_pre_emphasis_are_what_they_say():
+    wave = noise(4000)
+    plain = Spectrogram(512, 512, 128)
+    assert torch.allclose(Spectrogram(512, 512, 128, power=2)(wave[None]), plain(wave[None]) ** 2, rtol=1e-5)
+    soft = Spectrogram(512, 512, 128, epsilon=1e-3)
+    assert torch.allclose(soft(wave[None]), (plain(wave[None]) ** 2 + 1e-3).sqrt(), rtol=1e-5)
+    assert torch.allclose(soft(torch.zeros(1, 4000)), torch.tensor(1e-3).sqrt())
+    emphasised = torch.cat([wave[:1], wave[1:] - 0.97 * wave[:-1]])
+    found = Spectrogram(512, 512, 128, pre_emphasis=0.97)(wave[None])
+    assert torch.allclose(found, plain(emphasised[None]), atol=1e-5)
+
+
+@pytest.mark.parametrize("pad", ["reflect", "zeros"])
+def test_a_row_of_a_batch_is_padded_at_its_own_end(pad):
+    mel, wave = LogMel(16000, 1024, 1024, 256, 80, centre="start", pad=pad, pre_emphasis=0.98), noise(3, 4000)
+    lengths = torch.tensor([4000, 3333, 257])
+    together = mel(wave, lengths)
+    for row, n in enumerate(lengths.tolist()):
+        assert torch.allclose(together[row, :, : n // 256], mel(wave[row : row + 1, :n])[0], atol=1e-5)
+
+
+def test_decibels_of_powers_are_those_of_magnitudes():
+    wave = noise(1, 4000)
+    spectrum = Spectrogram(1024, 1024, 320)(wave)
+    filters = mel_filters(16000, 1024, 40, 0, 8000)
+    for power in (1, 2):
+        found = LogMel(16000, 1024, 1024, 320, 40, floor=1e-10, power=power, log="db", ref_db=20)(wave)
+        assert torch.allclose(found, 20 / power * (filters @ spectrum**power).log10() - 20, atol=1e-3)

@@ -1,13 +1,17 @@
 import os
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torchaudio.models.wav2vec2.utils import import_huggingface_model
 from torchaudio.models.wav2vec2.wavlm_attention import WavLMSelfAttention
 
+from tests.nn import encoder_files as files
 from vcpipe.errors import InputError
-from vcpipe.nn.wavlm import WavLM, architecture, build, from_checkpoint, position_bias
+from vcpipe.nn.ssl import SpeechTransformer, position_bias
+from vcpipe.nn.wavlm import architecture, build, from_checkpoint, load
 from vcpipe.weights import read_pickle_checkpoint
 
 CFG = {
@@ -179,7 +183,7 @@ def test_every_tensor_is_accounted_for():
         ({"extractor_mode": "none"}, "cfg.extractor_mode = 'none'"),
         ({"conv_feature_layers": "__import__('os').getcwd()"}, "cfg.conv_feature_layers"),
         ({"encoder_layers": "3"}, "cfg.encoder_layers"),
-        ({"encoder_attention_heads": 5}, "multiple of cfg.encoder_attention_heads"),
+        ({"encoder_attention_heads": 5}, "cfg: a width of 32 is not a multiple of 5"),
         ({"conv_bias": None}, "cfg.conv_bias"),
     ],
 )
@@ -197,5 +201,96 @@ def test_other_files_and_layers_are_refused():
 
 def test_silence_is_finite():
     model = from_checkpoint(checkpoint(), 3, "")
-    assert isinstance(model, WavLM)
+    assert isinstance(model, SpeechTransformer)
     assert torch.isfinite(model(torch.zeros(1, 3200), torch.tensor([3200]))).all()
+
+
+def hugging_face(made):
+    """The same tensors and configuration as transformers' `WavLMModel` has them."""
+    cfg, out = made["cfg"], {}
+    changes = [
+        ("post_extract_proj", "feature_projection.projection"),
+        ("encoder.pos_conv.0", "encoder.pos_conv_embed.conv"),
+        ("self_attn.relative_attention_bias", "attention.rel_attn_embed"),
+        ("self_attn.grep_linear", "attention.gru_rel_pos_linear"),
+        ("self_attn.grep_a", "attention.gru_rel_pos_const"),
+        ("self_attn_layer_norm", "layer_norm"),
+        ("self_attn.", "attention."),
+        ("fc1", "feed_forward.intermediate_dense"),
+        ("fc2", "feed_forward.output_dense"),
+        ("mask_emb", "masked_spec_embed"),
+        (".2.1.", ".layer_norm."),
+        ("conv_layers.0.2.", "conv_layers.0.layer_norm."),
+    ]
+    for name, value in made["model"].items():
+        if name.startswith("layer_norm."):
+            name = f"feature_projection.{name}"
+        if name.startswith("feature_extractor"):
+            name = name.replace(".0.weight", ".conv.weight").replace(".0.bias", ".conv.bias")
+        for old, new in changes:
+            name = name.replace(old, new)
+        out[name] = value
+    config = {
+        **files.hugging_face_config(),
+        "model_type": "wavlm",
+        "feat_extract_norm": {"layer_norm": "layer", "default": "group"}[cfg["extractor_mode"]],
+        "conv_bias": cfg["conv_bias"],
+        "do_stable_layer_norm": cfg["layer_norm_first"],
+        "hidden_size": cfg["encoder_embed_dim"],
+        "num_hidden_layers": cfg["encoder_layers"],
+        "num_attention_heads": cfg["encoder_attention_heads"],
+        "intermediate_size": cfg["encoder_ffn_embed_dim"],
+        "num_buckets": cfg["num_buckets"],
+        "max_bucket_distance": cfg["max_distance"],
+    }
+    return out, config
+
+
+BASE = {"extractor_mode": "default", "layer_norm_first": False, "normalize": False}
+
+
+@pytest.mark.parametrize("changes", [{}, BASE], ids=["large", "base"])
+@pytest.mark.parametrize("file", ["model.safetensors", "pytorch_model.bin"])
+def test_hugging_faces_files_give_the_numbers_of_microsofts(tmp_path, changes, file):
+    made, wave = checkpoint(**changes), noise(1, 9000)
+    tensors, config = hugging_face(made)
+    files.write_hugging_face(tmp_path, tensors, config)
+    torch.save({f"wavlm.{k}": v for k, v in tensors.items()}, tmp_path / "pytorch_model.bin")
+    torch.save(made, tmp_path / "WavLM.pt")
+    for layers in (0, 3, {1: 0.5, 3: 2.0}):
+        expected = load(tmp_path / "WavLM.pt", layers)(wave, torch.tensor([9000]))
+        assert torch.equal(load(tmp_path / file, layers)(wave, torch.tensor([9000])), expected)
+
+
+@pytest.mark.parametrize("changes", [{}, BASE], ids=["large", "base"])
+def test_torchaudios_importer_reads_hugging_faces_names_alike(changes):
+    made, wave = checkpoint(**changes), noise(1, 320 * 40)
+    tensors, config = hugging_face(made)
+    dropouts = ["feat_proj_dropout", "attention_dropout", "activation_dropout", "hidden_dropout", "layerdrop"]
+    original = type("WavLMModel", (), {})()
+    original.config = types.SimpleNamespace(**config, **dict.fromkeys(dropouts, 0.0))
+    for part in ("feature_extractor", "feature_projection", "encoder"):
+        state = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
+        setattr(original, part, types.SimpleNamespace(state_dict=lambda state=state: dict(state)))
+    imported = import_huggingface_model(original).eval().requires_grad_(False)
+    expected = reference(made, wave, 3)
+    found = imported.extract_features(torch.nn.functional.pad(wave, (0, 320)))[0][-1]
+    assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
+
+
+def test_a_weighted_sum_is_that_of_its_layers():
+    made, wave, length = checkpoint(), noise(1, 9000), torch.tensor([9000])
+    model = from_checkpoint(made, {0: 0.25, 2: -3.0}, "")
+    assert len(model.layers) == 2
+    expected = 0.25 * from_checkpoint(made, 0, "")(wave, length) - 3 * from_checkpoint(made, 2, "")(wave, length)
+    assert torch.allclose(model(wave, length), expected, atol=1e-5)
+
+
+def test_hugging_faces_file_of_another_model_is_refused(tmp_path):
+    tensors, config = hugging_face(checkpoint())
+    path = files.write_hugging_face(tmp_path, tensors, {**config, "model_type": "hubert"})
+    with pytest.raises(InputError, match=r"config\.json: expected model_type 'wavlm', found 'hubert'; use the kind"):
+        load(path, 1)
+    files.write_hugging_face(tmp_path, tensors, {**config, "num_buckets": 81})
+    with pytest.raises(InputError, match=r"rel_attn_embed.weight: expected \(81, 2\), found \(80, 2\)"):
+        load(path, 1)

@@ -9,14 +9,15 @@ import soundfile
 import torch
 
 from vcpipe.errors import InputError
-from vcpipe.nn import whisper
+from vcpipe.nn import whisper, whisper_weights
+from vcpipe.weights import wheel_file
 
 NOISE = torch.randn(60000, generator=torch.Generator().manual_seed(0)) / 30
 
 
 @pytest.fixture(scope="module")
 def encoder():
-    return whisper.load_encoder()
+    return whisper_weights.load_tiny_en()
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_front_end_is_whispers(speech):
 
 def test_encoder_agrees_with_ctranslate2(encoder, speech):
     ctranslate2 = pytest.importorskip("ctranslate2")
-    folder = whisper.wheel_file(whisper.PACKAGE, whisper.MODEL_BIN, whisper.MODEL_BIN_SHA256).parent
+    folder = wheel_file(whisper.PACKAGE, whisper.MODEL_BIN, whisper.MODEL_BIN_SHA256).parent
     model = ctranslate2.models.Whisper(str(folder), compute_type="float32", intra_threads=1)
     worst = 0.0
     for wave in speech[::2]:
@@ -159,15 +160,15 @@ def test_gradients_reach_the_recording_after_a_call_without(encoder):
 
 def test_another_file_or_no_package_is_refused(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"no_such_package: expected its file model\.bin, .* type `pip install"):
-        whisper.wheel_file("no_such_package", "model.bin", "00")
+        wheel_file("no_such_package", "model.bin", "00")
     with pytest.raises(InputError, match=r"none\.bin: expected a file of the package torch, found none; type `pip"):
-        whisper.wheel_file("torch", "none.bin", "00")
+        wheel_file("torch", "none.bin", "00")
     (tmp_path / "toy_weights").mkdir()
     (tmp_path / "toy_weights" / "__init__.py").write_text("raise RuntimeError('imported')")
     (tmp_path / "toy_weights" / "w.bin").write_bytes(b"abc")
     monkeypatch.syspath_prepend(str(tmp_path))
     abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert whisper.wheel_file("toy_weights", "w.bin", abc).read_bytes() == b"abc"
+    assert wheel_file("toy_weights", "w.bin", abc).read_bytes() == b"abc"
     (tmp_path / "toy_weights" / "w.bin").write_bytes(b"abd")
     with pytest.raises(InputError, match=rf"w\.bin: expected the file with SHA-256 {abc}, found a52d1"):
-        whisper.wheel_file("toy_weights", "w.bin", abc)
+        wheel_file("toy_weights", "w.bin", abc)

@@ -23,7 +23,7 @@ Jobs = set[tuple[str, str]]
 def config(root: Path) -> dict[str, Any]:
     return {
         "corpora": {CORPUS: {"kind": "folder", "root": str(root), "shards": SHARDS, "valid_share": 0.3}},
-        "audio": {"min_s": 0.3},
+        "audio": {"16k": {"min_s": 0.3}},
         "features": {
             "tiny": {"kind": "tiny_random"},
             "other": {"kind": "tiny_random", "seed": 7},

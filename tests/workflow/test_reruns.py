@@ -75,7 +75,7 @@ def test_how_the_machine_is_used_and_what_is_tolerated_run_nothing(project: Proj
 
 
 def test_the_audio_settings_run_everything(project: Project) -> None:
-    project.config["audio"]["min_s"] = 0.4
+    project.config["audio"]["16k"]["min_s"] = 0.4
     features = every_shard("extract", feature="tiny") | every_shard("extract", feature="other")
     assert project.planned() == every_shard("prepare_audio", "prematch") | features | {("manifest", "")} | TRAIN
 
@@ -105,7 +105,7 @@ def test_a_new_speaker_runs_one_shard_of_each_stage(project: Project) -> None:
     [
         ("knnvc", "prematchh", "'knnvc.prematchh' is unknown; did you mean 'prematch'"),
         ("features", "tinny", "config key 'features.tinny'"),
-        ("audio", "rate_hz", "'audio.rate_hz' is unknown; did you mean 'rate'"),
+        ("audio", "rate", "'audio.rate': settings belong to a named copy"),
     ],
 )
 def test_a_wrong_key_stops_before_any_job(project: Project, section: str, key: str, words: str) -> None:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+import wave
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -22,11 +23,13 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from vcpipe.config import CorpusSettings, canonical
+from vcpipe.corpora import alignments as aligned
 from vcpipe.corpora.espeak import Job, Voice, Word, speak
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
 
 MADE = "made.json"
+ALIGNMENTS = "alignments.csv"
 UTTERANCES = 40  # of a speaker
 TRAIN_STEP = 20  # train sentences from the first of one speaker to the first of the next
 TARGET_STEPS = (1, 2, 3, 4)  # from a source to the targets of its test sentences; sexes alternate along SPEAKERS
@@ -117,6 +120,29 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
     ]
 
 
+def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iterator[tuple[str, list[aligned.Word]]]:
+    """The words of utterances, as the speaking library timed them; words that it runs together ("out of") are one.
+
+    Raises:
+        InputError: when the corpus is not made yet.
+    """
+    if not (root / ALIGNMENTS).is_file():
+        raise InputError(
+            f"{root / ALIGNMENTS}: the demo corpus is not made yet; run `snakemake --cores all` to make it"
+        )
+    words: dict[str, list[aligned.Word]] = {utt_id: [] for utt_id in utt_ids}
+    with open(root / ALIGNMENTS, newline="", encoding="utf-8") as f:
+        for row in csv.DictReader(f):
+            if row["utt_id"] in words:
+                word = aligned.Word(row["word"], float(row["start_s"]), float(row["end_s"]))
+                words[row["utt_id"]].append(word)
+    for line in plan(settings.speakers, settings.utterances):
+        if line.utt_id in words:
+            with wave.open(str(root / _path(line))) as recording:
+                duration_s = recording.getnframes() / recording.getframerate()
+            yield line.utt_id, aligned.cover(words[line.utt_id], duration_s)
+
+
 def plan(speakers: int = len(SPEAKERS), utterances: int = UTTERANCES) -> list[Line]:
     """Who says what: the first utterances of the first speakers.
 
@@ -171,7 +197,7 @@ def _is_whole(root: Path, made_by: str, lines: list[Line]) -> bool:
     made = root / MADE
     if not made.is_file() or made.read_text(encoding="utf-8") != made_by:
         return False
-    return all((root / name).is_file() for name in ("texts.csv", "alignments.csv", *map(_path, lines)))
+    return all((root / name).is_file() for name in ("texts.csv", ALIGNMENTS, *map(_path, lines)))
 
 
 def _build(folder: Path, lines: list[Line]) -> None:
@@ -180,7 +206,7 @@ def _build(folder: Path, lines: list[Line]) -> None:
     spoken = speak(Job(line.text, SPEAKERS[line.speaker].voice, str(folder / _path(line))) for line in lines)
     texts = [(line.utt_id, line.speaker, line.split, line.text) for line in lines]
     _write_csv(folder / "texts.csv", ("utt_id", "speaker", "split", "text"), texts)
-    _write_csv(folder / "alignments.csv", ("utt_id", "start_s", "end_s", "word"), _alignments(lines, spoken))
+    _write_csv(folder / ALIGNMENTS, ("utt_id", "start_s", "end_s", "word"), _alignments(lines, spoken))
 
 
 def _alignments(lines: list[Line], spoken: list[list[Word]]) -> Iterable[tuple[str, str, str, str]]:

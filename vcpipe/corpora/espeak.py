@@ -206,18 +206,21 @@ def _succeed(status: int, message: str) -> None:
 
 
 def word_times(text: str, marks: list[Mark], n_samples: int, rate: int) -> list[Word]:
-    """The words of a text; each ends where the next begins, or before that with the first pause."""
+    """The words of a text; each ends where the next begins, or before that with the pause that follows its sounds."""
     starts = [mark for mark in marks if mark.kind == WORD]
-    stops = [m.sample for m in marks if m.kind in (WORD, SENTENCE_END, MESSAGE_END) or m.phoneme.startswith("_")]
+    nexts = [*(mark.sample for mark in starts[1:]), n_samples]
     ends = [*(mark.position for mark in starts[1:]), len(text)]
-    return [
-        Word(
-            round(mark.sample / rate, 4),
-            round(min((stop for stop in stops if stop > mark.sample), default=n_samples) / rate, 4),
-            text[mark.position : end].strip(" ,.?!"),
+    words = []
+    for mark, next_sample, end in zip(starts, nexts, ends, strict=True):
+        stop = next_sample
+        for inner in marks:  # a pause within a word ("at once") is over with the next sound
+            if mark.sample < inner.sample < next_sample:
+                pause = inner.kind in (SENTENCE_END, MESSAGE_END) or inner.phoneme.startswith("_")
+                stop = min(stop, inner.sample) if pause else next_sample
+        words.append(
+            Word(round(mark.sample / rate, 4), round(stop / rate, 4), text[mark.position : end].strip(" ,.?!"))
         )
-        for mark, end in zip(starts, ends, strict=True)
-    ]
+    return words
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """Any folder of recordings: `<root>/<speaker>/**/<utterance>.<wav|flac|ogg|mp3>`.
 
-A text file of the same name beside a recording is its transcript. Provenance and licence are the user's own.
+A text file of the same name beside a recording is its transcript, a TextGrid of the same name its alignment.
+Provenance and licence are the user's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from vcpipe.config import CorpusSettings
+from vcpipe.corpora.alignments import Word, textgrids
 from vcpipe.corpora.files import audio_files, read_text
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
@@ -20,10 +23,12 @@ class Settings(CorpusSettings):
     """`corpora.<name>` with `kind: folder`."""
 
     REVISION: ClassVar[int] = 1
+    NOT_CONTENT: ClassVar[set[str]] = CorpusSettings.NOT_CONTENT | {"alignments"}
 
     kind: Literal["folder"]
     root: str
     language: str = Field("", description="of all the recordings, as a BCP 47 tag")
+    alignments: str = Field("", description="folder of TextGrids, in it as in root; empty: those beside the recordings")
 
 
 def scan(settings: Settings, root: Path) -> list[Candidate]:
@@ -47,3 +52,8 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
             )
         )
     return out
+
+
+def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iterator[tuple[str, list[Word]]]:
+    """The words of those of the utterances that have a TextGrid."""
+    return textgrids(scan(settings, root), root, settings.alignments, utt_ids)

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from vcpipe.config import FeatureSettings
 from vcpipe.features.base import Extractor
-from vcpipe.features.wavlm import GRID, check_window
+from vcpipe.features.ssl import GRID, check_window
 from vcpipe.grid import Grid
 
 if TYPE_CHECKING:
@@ -66,13 +66,14 @@ def load(settings: Settings, device: torch.device) -> Extractor:
     """The extractor with the weights of its seed; the global random state is left as it was."""
     import torch
 
-    from vcpipe.features.wavlm import WavLMLayer
-    from vcpipe.nn.wavlm import WavLM, architecture, build
+    from vcpipe.features.ssl import SpeechFrames
+    from vcpipe.nn.ssl import SpeechTransformer
+    from vcpipe.nn.wavlm import architecture, build
 
     size = {"encoder_layers": settings.layers, "encoder_embed_dim": settings.width}
     arguments = architecture({**CFG, **size, "encoder_ffn_embed_dim": 2 * settings.width}, "tiny_random")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = build(arguments)
-    model = WavLM(network, settings.layer).eval().requires_grad_(False)
-    return WavLMLayer(settings, device, model, settings.window_s, settings.margin_s)
+    model = SpeechTransformer(network, settings.layer).eval().requires_grad_(False)
+    return SpeechFrames(settings, device, model, settings.window_s, settings.margin_s)

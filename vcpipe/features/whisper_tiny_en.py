@@ -8,13 +8,11 @@ from pydantic import Field
 
 from vcpipe.config import FeatureSettings
 from vcpipe.features.base import Extractor
+from vcpipe.features.whisper import MAX_WINDOW_S, WhisperFrames
 from vcpipe.grid import Grid
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
-
-MAX_WINDOW_S = 30.0
 
 
 class Settings(FeatureSettings):
@@ -42,36 +40,14 @@ class Settings(FeatureSettings):
 
 
 def load(settings: Settings, device: torch.device) -> Extractor:
-    """The extractor behind the settings, with its weights.
+    """The extractor behind the settings, with its weights; frames as in `vcpipe.features.whisper`.
 
     Raises:
         InputError: when the package with the weights is not installed, or carries others.
     """
-    grid = settings.grid
-    window, margin = (grid.samples(round(s * grid.fps)) for s in (settings.window_s, settings.margin_s))
-    return WhisperTinyEn(settings, device, window, margin)
+    from vcpipe.nn.whisper_weights import load_tiny_en
 
-
-class WhisperTinyEn(Extractor):
-    """Frame i is centred on its samples `[320 i, 320 (i + 1))`, that is on `320 i + 160`.
-
-    Whisper's own frames are centred on `320 i`, half a frame earlier: the mel frames start 160 samples later here.
-    The convolutions see 25 ms + 30 ms around that centre, the transformer layers the whole window. A recording's
-    loudness scales nothing: each window's log-mel is normalised by its own maximum.
-    """
-
-    settings: Settings
-
-    def __init__(self, settings: Settings, device: torch.device, window: int, margin: int):
-        from vcpipe.nn.whisper import load_encoder
-
-        super().__init__(settings, device, window, margin)
-        self.encoder = load_encoder(device)
-
-    def encode(self, waves: Tensor, lengths: Tensor) -> Tensor:
-        """`(B, N)` float32 in [-1, 1] at 16 kHz, `lengths (B,)` at least 320, to `(B, max(lengths) // 320, 384)`."""
-        from vcpipe.nn.whisper import MEL_HOP, log_mel
-
-        mel = log_mel(waves, lengths, delay=MEL_HOP)
-        frames: Tensor = self.encoder(mel, lengths // self.grid.hop, self.settings.layer, self.settings.positions)
-        return frames
+    mix = {settings.layer: 1.0}
+    return WhisperFrames(
+        settings, device, load_tiny_en(), settings.window_s, settings.margin_s, mix, settings.positions
+    )

@@ -72,7 +72,7 @@ def read(settings: FeatureSettings, source: Any, piece: Piece) -> NDArray[np.flo
     import numpy as np
 
     samples = source[piece.start : piece.stop]
-    wave = np.array(samples.detach().cpu() if hasattr(samples, "detach") else samples, np.float32)
+    wave = np.array(samples.detach().cpu().numpy() if hasattr(samples, "detach") else samples, np.float32)
     finite = np.isfinite(wave)
     if not finite.all():
         bad = piece.start + int(np.argmin(finite))

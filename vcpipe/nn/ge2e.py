@@ -75,26 +75,42 @@ class SpeakerEncoder(nn.Module):
         wave = F.pad(wave, (0, max(0, n_needed - len(wave))))
         partials = power_mel(wave.to(self.linear.weight.device)).unfold(0, PARTIAL, 1)[starts].transpose(1, 2)
         embeddings = torch.cat([self(batch) for batch in partials.split(MAX_BATCH)])
-        return F.normalize(embeddings.mean(0), dim=0).cpu()
+        return mean_embedding(embeddings).cpu()
 
 
-def partial_starts(n_samples: int) -> list[int]:
+def partial_starts(n_samples: int, per_s: float = PARTIALS_PER_S, min_coverage: float = MIN_COVERAGE) -> list[int]:
     """The mel frames at which the stretches of a recording begin.
 
-    The last one may reach beyond the end, over zeros; with less than 75 % of it inside, it is left out, unless it is
-    the only one.
+    The last one may reach beyond the end, over zeros; with less than `min_coverage` of it inside, it is left out,
+    unless it is the only one.
+
+    Args:
+        n_samples: of the recording, at 16 kHz.
+        per_s: stretches that begin per second, rounded to whole mel frames (1.3: every 77; 1.25: every 80, half of
+            one); at least 0.625, with which they do not overlap.
+        min_coverage: share of the last stretch.
     """
     n_frames = math.ceil((n_samples + 1) / HOP)
-    step = round(RATE / PARTIALS_PER_S / HOP)
+    step = round(RATE / per_s / HOP)
     starts = list(range(0, max(1, n_frames - PARTIAL + step + 1), step))
     coverage = (n_samples - starts[-1] * HOP) / (PARTIAL * HOP)
-    return starts[:-1] if coverage < MIN_COVERAGE and len(starts) > 1 else starts
+    return starts[:-1] if coverage < min_coverage and len(starts) > 1 else starts
+
+
+def mean_embedding(embeddings: Tensor) -> Tensor:
+    """`(K, 256)` of a recording's stretches to their mean, `(256,)` of length 1."""
+    return F.normalize(embeddings.mean(0), dim=0)
 
 
 def power_mel(wave: Tensor) -> Tensor:
     """`(N,)` at 16 kHz to `(1 + N // 160, 40)`: power in mel bands, not its logarithm; zeros around the recording."""
+    return inner_power_mel(F.pad(wave, (WINDOW // 2, WINDOW // 2)))
+
+
+def inner_power_mel(wave: Tensor) -> Tensor:
+    """`(N,)` at 16 kHz, N >= 400, to `(1 + (N - 400) // 160, 40)`: `power_mel` without zeros around the recording."""
     window = torch.hann_window(WINDOW, device=wave.device)
-    spectrum = torch.stft(wave, WINDOW, HOP, window=window, pad_mode="constant", return_complex=True)
+    spectrum = torch.stft(wave, WINDOW, HOP, window=window, center=False, return_complex=True)
     return spectrum.abs().square().T @ _mel_filters().to(wave.device)
 
 

@@ -16,6 +16,7 @@ from vcpipe.audio import Wave
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 from vcpipe.report import pictures
+from vcpipe.report.render import render
 
 KINDS = ("source", "reference", "converted")
 
@@ -85,7 +86,8 @@ def write_page(
     page.unlink(missing_ok=True)  # an old page must not show new recordings
     for folder in ("audio", "pictures"):
         (out / folder).mkdir(parents=True, exist_ok=True)
-    html = _render(
+    html = render(
+        "demo_page",
         title=title,
         pairs=[_show(pair, out) for pair in pairs],
         figures=figures(summary),
@@ -201,21 +203,6 @@ def _lies_there(path: Path, wave: Wave, rate: int) -> bool:
     except soundfile.SoundFileError:
         return False
     return there_rate == rate and there.shape == wave.shape and float(np.abs(there - wave).max()) < 2**-14
-
-
-def _render(**values: Any) -> str:
-    import jinja2
-
-    here = Path(__file__).parent
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(here),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style, script = ((here / f"demo_page.{suffix}").read_text(encoding="utf-8") for suffix in ("css", "js"))
-    return environment.get_template("demo_page.html").render(style=style, script=script, **values)
 
 
 def _paragraph(line: str) -> dict[str, Any]:

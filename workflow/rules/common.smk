@@ -12,7 +12,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from vcpipe import catalog
-from vcpipe.config import canonical, load
+from vcpipe.config import DerivedSettings, canonical, load
 from vcpipe.corpora import lists
 from vcpipe.errors import InputError
 from vcpipe.manifest import shard_names
@@ -80,15 +80,40 @@ def shards(corpus):
 
 
 def audio_slice(wildcards):
-    return canonical(CONFIG.audio_slice(wildcards.corpus))
+    return canonical(CONFIG.audio_slice(wildcards.audio, wildcards.corpus))
 
 
 def feature_slice(wildcards):
     return canonical(CONFIG.feature_slice(wildcards.feature, wildcards.corpus))
 
 
-def audio_shards(corpus):
-    return expand("results/audio/{corpus}/{shard}.h5", corpus=corpus, shard=shards(corpus))
+def audio_folder(system, corpus):
+    """Where the recordings lie that a system learns to make."""
+    return f"results/audio/{CONFIG.systems[system].copy_in(CONFIG)}/{corpus}"
+
+
+def audio_shards(system, corpus):
+    return expand("{folder}/{shard}.h5", folder=audio_folder(system, corpus), shard=shards(corpus))
+
+
+def audio_of(wildcards, name):
+    """A file of the copy of the recordings that a feature is made of."""
+    return f"results/audio/{CONFIG.copy_of(wildcards.feature)}/{wildcards.corpus}/" + name.format(**wildcards)
+
+
+def fitted_model(wildcards):
+    """What was fitted for a derived feature, where its kind needs that."""
+    return f"results/runs/{wildcards.feature}/model.safetensors" if DERIVED[wildcards.feature].fitted_on else []
+
+
+def share_of_cores(wildcards):
+    """Threads of a job when all shards of its corpus are worked on at once."""
+    return max(1, (workflow.cores or 1) // len(shards(wildcards.corpus)))
+
+
+def one_of(names):
+    """A pattern of the names; of none, one that nothing matches."""
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def feature_shards(features, corpus):
@@ -100,6 +125,11 @@ def feature_shards(features, corpus):
 def folders(name):
     """The folders of an input's shards, in order; made from the input, so no part of the provenance."""
     return lambda wildcards, input: list(dict.fromkeys(os.path.dirname(path) for path in input[name]))
+
+
+def corpus_settings(wildcards):
+    """All of a corpus's settings, of which its words may depend on any."""
+    return CONFIG.corpus(wildcards.corpus, "corpora").model_dump_json()
 
 
 def root_of(wildcards, input):
@@ -119,13 +149,33 @@ def made_corpus(wildcards):
     return f"results/corpora/{wildcards.corpus}/made.json" if made else []
 
 
-def tables(name):
-    return lambda wildcards: expand(
-        "results/corpora/{corpus}/{name}/{shard}.csv",
-        corpus=wildcards.corpus,
-        name=name,
-        shard=shards(wildcards.corpus),
-    )
+def tables(pattern):
+    """The tables of all shards of the corpus in the wildcards."""
+    return lambda wildcards: expand(pattern, **wildcards, shard=shards(wildcards.corpus))
+
+
+def judge_slice(wildcards):
+    copy = CONFIG.systems[wildcards.system].copy_in(CONFIG)
+    return canonical(CONFIG.judge_slice(copy, demo_corpus(wildcards)))
+
+
+def f0_of(copy):
+    """The feature whose F0 the statistics of a copy show: the first of kind f0 that reads it; empty without one."""
+    names = (name for name, settings in CONFIG.features.items() if settings.kind == "f0")
+    return next((name for name in names if CONFIG.copy_of(name) == copy), "")
+
+
+def f0_shards(wildcards):
+    name = f0_of(wildcards.audio)
+    return feature_shards([name], wildcards.corpus) if name else []
+
+
+def f0_options(wildcards):
+    name = f0_of(wildcards.audio)
+    if not name:
+        return ""
+    made_by = canonical(CONFIG.feature_slice(name, wildcards.corpus))
+    return f"--f0 results/features/{name}/{wildcards.corpus} --slice {shlex.quote(made_by)}"
 
 
 def demo_corpus(wildcards):
@@ -134,9 +184,12 @@ def demo_corpus(wildcards):
 
 freeze_config()
 CONFIG = checked_config()
+PRESENT = [name for name in CONFIG.corpora if os.path.isdir(f"results/corpora/{name}/lists")]
+DERIVED = {name: settings for name, settings in CONFIG.features.items() if isinstance(settings, DerivedSettings)}
 
 
 wildcard_constraints:
-    corpus="|".join(map(re.escape, CONFIG.corpora)),
-    feature="|".join(map(re.escape, CONFIG.features)),
+    audio=one_of(CONFIG.audio),
+    corpus=one_of(CONFIG.corpora),
+    feature=one_of(CONFIG.features),
     shard=r"\d{3}",

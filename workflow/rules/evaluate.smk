@@ -4,8 +4,8 @@
 rule judge:
     input:
         pairs="results/demo/{system}/pairs.jsonl",
-        manifest=lambda wildcards: f"results/corpora/{demo_corpus(wildcards)}/manifest.csv",
-        audio=lambda wildcards: audio_shards(demo_corpus(wildcards)),
+        manifest=lambda wildcards: f"{audio_folder(wildcards.system, demo_corpus(wildcards))}/manifest.csv",
+        audio=lambda wildcards: audio_shards(wildcards.system, demo_corpus(wildcards)),
     output:
         metrics="results/demo/{system}/metrics.json",
         rows="results/demo/{system}/judged.jsonl",
@@ -15,7 +15,7 @@ rule judge:
         "logs/judge/{system}.tsv"
     threads: 2
     params:
-        cfg=lambda wildcards: canonical(CONFIG.judge_slice(demo_corpus(wildcards))),
+        cfg=judge_slice,
         audio=folders("audio"),
     shell:
         "vcpipe evaluate --slice {params.cfg:q} --pairs {input.pairs:q} --manifest {input.manifest:q} "

@@ -2,6 +2,7 @@
 from vcpipe.systems.knnvc import config as knnvc
 
 KNNVC = CONFIG.systems["knnvc"]
+KNNVC_COPY = KNNVC.copy_in(CONFIG)
 TARGETS.append("results/demo/knnvc/index.html")
 
 
@@ -9,7 +10,7 @@ rule prematch:
     input:
         match=f"results/features/{KNNVC.match}/{{corpus}}/{{shard}}.h5",
         synthesis=f"results/features/{KNNVC.units}/{{corpus}}/{{shard}}.h5",
-        manifest="results/corpora/{corpus}/manifests/{shard}.csv",
+        manifest=f"results/audio/{KNNVC_COPY}/{{corpus}}/manifests/{{shard}}.csv",
         splits="results/corpora/{corpus}/splits/{shard}.csv",
     output:
         "results/features/prematched/{corpus}/{shard}.h5",
@@ -28,8 +29,8 @@ rule prematch:
 
 rule train_hifigan:
     input:
-        manifest=f"results/corpora/{KNNVC.corpus}/manifest.csv",
-        audio=audio_shards(KNNVC.corpus),
+        manifest=f"{audio_folder('knnvc', KNNVC.corpus)}/manifest.csv",
+        audio=audio_shards("knnvc", KNNVC.corpus),
         units=feature_shards(KNNVC.variants(prematched=False), KNNVC.corpus),
     output:
         multiext("results/runs/hifigan/", "model.safetensors", "config.json", "metrics.csv"),
@@ -52,8 +53,8 @@ rule train_hifigan:
 
 rule train_hifigan_prematched:
     input:
-        manifest=f"results/corpora/{KNNVC.corpus}/manifest.csv",
-        audio=audio_shards(KNNVC.corpus),
+        manifest=f"{audio_folder('knnvc', KNNVC.corpus)}/manifest.csv",
+        audio=audio_shards("knnvc", KNNVC.corpus),
         units=feature_shards(KNNVC.variants(prematched=True), KNNVC.corpus),
     output:
         multiext("results/runs/hifigan_prematched/", "model.safetensors", "config.json", "metrics.csv"),
@@ -77,8 +78,8 @@ rule train_hifigan_prematched:
 rule render_knnvc:
     input:
         run=multiext("results/runs/hifigan_prematched/", "model.safetensors", "config.json"),
-        manifest=f"results/corpora/{KNNVC.demo_corpus}/manifest.csv",
-        audio=audio_shards(KNNVC.demo_corpus),
+        manifest=f"{audio_folder('knnvc', KNNVC.demo_corpus)}/manifest.csv",
+        audio=audio_shards("knnvc", KNNVC.demo_corpus),
         match=feature_shards([KNNVC.match], KNNVC.demo_corpus),
         synthesis=feature_shards([KNNVC.units], KNNVC.demo_corpus),
         trials=KNNVC.trials or [],

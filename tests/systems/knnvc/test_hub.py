@@ -83,7 +83,9 @@ def test_hubconf_names_every_package_that_converting_needs() -> None:
             elif name.partition(".")[0] not in sys.stdlib_module_names:
                 needed.add(name.partition(".")[0])
     assert len(reached) > 15
-    assert needed == set(named)
+    elsewhere = {"av", "yaml"}  # asked for by m4a recordings and by `vcpipe du` alone
+    weights_only = {"silero_vad"}  # a file in its package is read
+    assert (needed - elsewhere) | weights_only == set(named)
 
 
 def source(module: str) -> Path | None:

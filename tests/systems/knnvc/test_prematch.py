@@ -27,7 +27,9 @@ class Case:
         rng = np.random.default_rng(0)
         self.folder, self.dim = folder, dim
         self.frames = {u: rng.normal(size=(row[3], dim)).astype(np.float16) for u, row in utterances.items()}
-        rows = [Utterance(u, s, f"{u}.wav", n * 320, 16000, group=g) for u, (s, g, _, n) in utterances.items()]
+        rows = [
+            Utterance(u, s, f"{u}.wav", n * 320, 16000, group=g, recording=u) for u, (s, g, _, n) in utterances.items()
+        ]
         write_table(folder / "manifest.csv", rows, Utterance)
         write_table(folder / "splits.csv", [Split(u, row[2]) for u, row in utterances.items()], Split)
         write_shard(folder / "f.h5", self.frames.items(), made_by=FEATURE, grid=GRID, dim=dim, dtype="float16")

@@ -91,6 +91,10 @@ class Settings(Section):
         """The keys of the training that are no part of its slice, as JSON."""
         return self.training.model_dump_json(include=TrainingSettings.MACHINE)
 
+    def copy_in(self, config: Config) -> str:
+        """The copy of the recordings that its vocoder learns to make."""
+        return config.copy_of(self.units)
+
     def trains_on(self) -> set[str]:
         """The corpora that must have utterances for train and for valid."""
         return {self.corpus}
@@ -113,11 +117,6 @@ def check(config: Config) -> None:
         raise InputError(
             f"config key 'knnvc.synthesis': {knnvc.units} lies on grid {units.grid}, knnvc.match on {match.grid}; "
             "both must be on the same"
-        )
-    if units.grid.rate != config.audio.rate:
-        raise InputError(
-            f"config key 'audio.rate': {config.audio.rate}, but feature {knnvc.units} reads {units.grid.rate}; "
-            f"set audio.rate: {units.grid.rate}"
         )
     check_rates(generator_settings(knnvc.generator, "knnvc.generator"), units.grid.hop, "knnvc.generator")
 
@@ -147,7 +146,7 @@ def run_slice(config: Config, prematched: bool) -> Slice:
         "generator": generator_settings(knnvc.generator, "knnvc.generator").model_dump(mode="json"),
         "training": knnvc.training.model_dump(mode="json", exclude=TrainingSettings.MACHINE),
         "units": {"grid": str(units.grid), "dim": units.dim},
-        "wav": config.audio_slice(corpus),
+        "wav": config.audio_slice(knnvc.copy_in(config), corpus),
         "variants": [
             prematch_slice(config, corpus) if name == "prematched" else config.feature_slice(name, corpus)
             for name in knnvc.variants(prematched)
@@ -170,5 +169,5 @@ def render_slice(config: Config, prematched: bool) -> Slice:
         "run": run_slice(config, prematched),
         "match": config.feature_slice(knnvc.match, knnvc.demo_corpus),
         "synthesis": config.feature_slice(knnvc.units, knnvc.demo_corpus),
-        "wav": config.audio_slice(knnvc.demo_corpus),
+        "wav": config.audio_slice(knnvc.copy_in(config), knnvc.demo_corpus),
     }

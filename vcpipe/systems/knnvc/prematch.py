@@ -39,8 +39,9 @@ def prematch_shard(
         splits: split of each: the pool is the speaker's training utterances, or, for a speaker without any,
             those of the utterance's own split.
     """
-    split_of = {row.utt_id: row.split for row in read_table(splits, Split)}
+    of_recording = {row.utt_id: row.split for row in read_table(splits, Split)}
     utterances = read_table(manifest, Utterance)
+    split_of = {u.utt_id: of_recording[u.recording] for u in utterances}
     started = time.monotonic()
     with Shard(features, made_by["match"]) as a, Shard(synthesis, made_by["synthesis"]) as b:
         if a.grid != b.grid:

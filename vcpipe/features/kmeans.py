@@ -1,0 +1,73 @@
+"""Discrete units: for each frame of a feature the number of the nearest of K centres, fitted on a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from vcpipe.config import DerivedSettings, Slice
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from vcpipe.manifest import Utterance
+    from vcpipe.store import Shard
+
+
+class Settings(DerivedSettings):
+    """`(T, 1)`: units 0 to clusters - 1, on the grid of the feature that `of` names."""
+
+    REVISION: ClassVar[int] = 1
+
+    kind: Literal["kmeans"] = "kmeans"
+    dtype: Literal["float16", "float32", "int16"] = "int16"
+    corpus: str = Field(description="on whose frames the centres are fitted")
+    clusters: PositiveInt = Field(100, le=32767, description="K: how many units there are")
+    max_frames: PositiveInt = Field(200_000, description="frames, drawn at random, that are clustered")
+    seed: NonNegativeInt = 0
+
+    @property
+    def dim(self) -> int:
+        """The number of the unit."""
+        return 1
+
+    @property
+    def torch(self) -> bool:
+        """Distances are a product of matrices."""
+        return True
+
+    @property
+    def fitted_on(self) -> str:
+        """The corpus of the centres."""
+        return self.corpus
+
+    def check_parents(self) -> None:
+        """Only numbers have a mean."""
+        if self.parents[0].dtype == "int16":
+            raise ValueError(f"{self.parents[0].kind} is discrete already; name a feature of vectors")
+
+
+def fit(settings: Settings, made_by: Slice, shards: Sequence[Shard], out: Path) -> None:
+    """Fits the centres and writes them as safetensors."""
+    from vcpipe.nn import kmeans
+
+    frames = (values for shard in shards for _, values in shard)
+    kmeans.save(out, kmeans.train(frames, settings.clusters, settings.seed, settings.max_frames))
+
+
+def derive(
+    settings: Settings, parents: list[Shard], utterances: list[Utterance], model: Path | None
+) -> Iterator[tuple[str, NDArray[Any]]]:
+    """The units of each utterance."""
+    import numpy as np
+
+    from vcpipe.nn import kmeans
+
+    assert model is not None, "kmeans: derived without a model"
+    (shard,) = parents
+    centers = kmeans.load(model)
+    for utt_id, frames in shard:
+        yield utt_id, kmeans.assign(frames, centers)[:, None].astype(np.int16)

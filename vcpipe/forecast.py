@@ -1,0 +1,173 @@
+"""How much room everything will take, before it is made: `vcpipe du`."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from vcpipe import audio
+from vcpipe.config import Config, FeatureSettings
+from vcpipe.corpora import lists
+from vcpipe.errors import InputError
+from vcpipe.manifest import Candidate, Utterance, read_table, shard_names
+from vcpipe.store import CHUNK_BYTES
+
+SAMPLES = 200
+"""Recordings whose headers are read to learn how many seconds a byte holds."""
+ITEM_BYTES = {"float16": 2, "float32": 4, "int16": 2}
+SHARD_BYTES = 10_000  # header of a shard
+ROW_BYTES = 90  # id, offset, and the share of the index, of one utterance
+
+
+@dataclass(frozen=True)
+class Length:
+    """How much speech a corpus has, and how that is known: `measured`, `estimated` or `unknown`."""
+
+    seconds: float
+    utterances: int
+    speakers: int
+    how: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that takes room: what it is, of which corpus, in bytes as forecast and as found on disk."""
+
+    what: str
+    corpus: str
+    forecast: int
+    on_disk: int
+
+
+def forecast(config: Config, results: Path) -> tuple[dict[str, Length], list[Entry]]:
+    """The length of every corpus, and the size of every copy and feature of each.
+
+    A corpus that is not there yet has length `unknown` and forecasts of 0.
+    """
+    lengths: dict[str, Length] = {}
+    entries: list[Entry] = []
+    for corpus, settings in config.corpora.items():
+        for copy, kept in config.audio.items():
+            length = _length(config, copy, corpus, results)
+            lengths.setdefault(corpus, length)
+            rows = round(length.seconds * kept.rate)
+            size = _shards(rows * 4, length.utterances, settings.shards) if length.seconds else 0
+            entries.append(Entry(f"audio {copy}", corpus, size, _found(results / "audio" / copy / corpus)))
+        for name, feature in config.features.items():
+            length = _length(config, config.copy_of(name), corpus, results)
+            size = feature_bytes(feature, length, settings.shards)
+            entries.append(Entry(f"feature {name}", corpus, size, _found(results / "features" / name / corpus)))
+    return lengths, entries
+
+
+def feature_bytes(feature: FeatureSettings, length: Length, n_shards: int) -> int:
+    """Size on disk of all shards of a feature of so much speech."""
+    if not length.seconds:
+        return 0
+    rows = {
+        "frame": round(length.seconds * float(feature.grid.fps)),
+        "utterance": length.utterances,
+        "speaker": length.speakers,
+    }[feature.ROWS]
+    ids = length.speakers if feature.ROWS == "speaker" else length.utterances
+    return _shards(rows * feature.dim * ITEM_BYTES[feature.dtype], ids, n_shards)
+
+
+def table(config: Config, results: Path) -> str:
+    """What `vcpipe du` prints."""
+    lengths, entries = forecast(config, results)
+    lines = [f"{'corpus':<24}{'hours':>10}{'utterances':>12}{'speakers':>10}  length"]
+    for corpus, length in lengths.items():
+        counts = f"{length.seconds / 3600:>10.2f}{length.utterances:>12}{length.speakers:>10}"
+        lines.append(f"{corpus:<24}{counts if length.seconds else '?'.rjust(10):<32}  {length.how}")
+    lines += ["", f"{'what':<32}{'corpus':<24}{'forecast':>12}{'on disk':>12}"]
+    for e in entries:
+        size = human(e.forecast) if e.forecast else "?"
+        lines.append(f"{e.what:<32}{e.corpus:<24}{size:>12}{human(e.on_disk) if e.on_disk else '-':>12}")
+    wanted, found = sum(e.forecast for e in entries), sum(e.on_disk for e in entries)
+    lines.append(f"{'all of it':<56}{human(wanted):>12}{human(found):>12}")
+    folder = next(p for p in (results, *results.absolute().parents) if p.is_dir())
+    free = shutil.disk_usage(folder).free
+    lines.append(f"{'free on this disk':<56}{human(free):>12}")
+    if wanted - found > free:
+        lines.append(f"{human(wanted - found - free)} too little: free some, or move results/ to a larger disk")
+    return "\n".join(lines)
+
+
+def _length(config: Config, copy: str, corpus: str, results: Path) -> Length:
+    """Of the manifest where there is one; else estimated from the headers of some recordings and the sizes of all."""
+    manifest = results / "audio" / copy / corpus / "manifest.csv"
+    if manifest.is_file():
+        rows = read_table(manifest, Utterance)
+        seconds = sum(u.n_samples / u.sample_rate for u in rows)
+        return Length(seconds, len(rows), len({u.speaker for u in rows}), "measured")
+    settings, folder = config.corpora[corpus], results / "corpora" / corpus
+    try:
+        lists.refresh(corpus, settings, folder)
+    except InputError as error:
+        return Length(0, 0, 0, f"unknown: {error}")
+    names = [folder / "lists" / f"{name}.csv" for name in shard_names(settings.shards)]
+    listed = [c for name in names for c in read_table(name, Candidate)]
+    seconds = _estimate(Path(settings.root), listed)
+    how = f"estimated from {min(SAMPLES, len(listed))} headers" if seconds else "unknown: it is made at the first run"
+    return Length(seconds, len(listed), len({c.speaker for c in listed}), how)
+
+
+def _estimate(root: Path, listed: list[Candidate]) -> float:
+    """Seconds of all recordings: their bytes, by kind of file, times the seconds a byte holds in a sample of them."""
+    size: Counter[str] = Counter()
+    for c in listed:
+        size[Path(c.path).suffix] += _bytes(c)
+    heard: dict[str, float] = defaultdict(float)
+    heard_bytes: dict[str, float] = defaultdict(float)
+    for c in listed[:: max(1, len(listed) // SAMPLES)]:
+        if seconds := _seconds(root / c.path):
+            heard[Path(c.path).suffix] += seconds
+            heard_bytes[Path(c.path).suffix] += _bytes(c)
+    return sum(total * _ratio(heard, heard_bytes, suffix) for suffix, total in size.items())
+
+
+def _ratio(heard: Mapping[str, float], heard_bytes: Mapping[str, float], suffix: str) -> float:
+    return heard[suffix] / heard_bytes[suffix] if heard_bytes[suffix] else 0.0
+
+
+def _bytes(candidate: Candidate) -> int:
+    """The size of a file as its stamp has it."""
+    size = candidate.stamp.partition("-")[0]
+    return int(size) if size.isdecimal() else 0
+
+
+def _seconds(path: Path) -> float:
+    """The length of a recording; 0 where it has none that can be read."""
+    try:
+        return float(soundfile.info(path).duration)
+    except soundfile.LibsndfileError:
+        try:
+            mono, rate = audio.read(path)
+        except audio.BadAudio:
+            return 0.0
+        return len(mono) / rate
+
+
+def _shards(values: int, utterances: int, n_shards: int) -> int:
+    """Values lie in whole chunks, of which every shard has one at least."""
+    chunks = -(-values // (n_shards * CHUNK_BYTES))
+    return n_shards * (chunks * CHUNK_BYTES + SHARD_BYTES) + utterances * ROW_BYTES
+
+
+def _found(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.h5"))
+
+
+def human(n_bytes: float) -> str:
+    """A size in words: `1.5 GiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if n_bytes < 1024:
+            return f"{n_bytes:.0f} {unit}" if unit == "B" else f"{n_bytes:.1f} {unit}"
+        n_bytes /= 1024
+    return f"{n_bytes:.1f} TiB"

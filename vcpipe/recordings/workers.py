@@ -1,0 +1,83 @@
+"""Recordings, processed in child processes: a file that crashes or hangs its decoder is one reject, not a lost job."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vcpipe.audio_settings import AudioSettings
+from vcpipe.guarded import Died, Guarded, Raised, TimedOut
+from vcpipe.manifest import Candidate
+from vcpipe.recordings.process import Piece, Refusal, process
+from vcpipe.recordings.quality import Quality
+
+LIMIT_S = 10.0
+"""Seconds that any recording may take, and beside them:"""
+BYTES_PER_S = 100_000
+"""Bytes of a file for each further second; all of `process` handles far more."""
+
+
+def processed(
+    candidates: Sequence[Candidate], root: Path, settings: AudioSettings, workers: int
+) -> Iterator[list[Piece | Refusal]]:
+    """What becomes of each recording, in their order; see `vcpipe.recordings.process.process`.
+
+    Raises:
+        RuntimeError: for a fault of our own code, with its traceback.
+    """
+
+    def work(item: list[str]) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:
+        path, utt_id = item
+        return _packed(process(path, settings, utt_id))
+
+    items = [[str(root / c.path), c.utt_id] for c in candidates]
+    with Guarded(work, min(max(workers, 1), len(items)) or 1, _limit_s) as pool:
+        for candidate, found in zip(candidates, pool.map(items), strict=True):
+            if isinstance(found, Raised):
+                raise RuntimeError(f"{root / candidate.path}: {found.words}")
+            if isinstance(found, Died):
+                yield [Refusal(candidate.utt_id, "crashed", f"its decoder ended: {found.words}")]
+            elif isinstance(found, TimedOut):
+                yield [Refusal(candidate.utt_id, "hung", found.words)]
+            else:
+                facts, samples = found
+                yield _unpacked(facts, samples)
+
+
+def _limit_s(item: list[str]) -> float:
+    try:
+        return LIMIT_S + os.path.getsize(item[0]) / BYTES_PER_S
+    except OSError:
+        return LIMIT_S
+
+
+def _packed(parts: list[Piece | Refusal]) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:
+    """Parts as what JSON holds, and one array of all their samples."""
+    facts, waves = [], [np.zeros(0, np.float32)]
+    for part in parts:
+        if isinstance(part, Refusal):
+            facts.append(asdict(part))
+        else:
+            waves.append(part.wave)
+            kept = {name: getattr(part, name) for name in ("utt_id", "start_s", "stop_s", "forced")}
+            facts.append({**kept, "n": len(part.wave), "quality": asdict(part.quality)})
+    return facts, np.concatenate(waves)
+
+
+def _unpacked(facts: list[dict[str, Any]], samples: NDArray[np.float32]) -> list[Piece | Refusal]:
+    parts: list[Piece | Refusal] = []
+    at = 0
+    for fact in facts:
+        if "reason" in fact:
+            parts.append(Refusal(**fact))
+            continue
+        n, quality = fact.pop("n"), Quality(**fact.pop("quality"))
+        parts.append(Piece(wave=samples[at : at + n], quality=quality, **fact))
+        at += n
+    return parts
