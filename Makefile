@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check clean
+.PHONY: help env demo test fuzz check clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: $(STAMP)  ## build the demo corpus, train on it, convert, judge, and write
 
 test: $(STAMP)  ## run the tests (TESTS=tests/nn for a part, TEST_JOBS=0 for one process)
 	@OMP_NUM_THREADS=1 python -m pytest -q -n $(TEST_JOBS) --dist loadfile $(TESTS)
+
+fuzz: $(STAMP)  ## damaged recordings, hostile names and random shards; a few minutes
+	@OMP_NUM_THREADS=1 python -m tests.fuzz --files 1000 --shards 10000 --flips 500
 
 check: $(STAMP)  ## run the linters, the type checker and the import rules; all of them, then report
 	@bash tools/check.sh

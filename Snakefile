@@ -18,6 +18,7 @@ container: "docker://python:3.11-slim"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/corpus.smk"
 include: "workflow/rules/features.smk"
+include: "workflow/rules/packs.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/report.smk"
 

@@ -27,7 +27,7 @@ REASONS = {
     "not_finite": "NaN or infinite samples",
     "bad_rate": "the header claims a sample rate that no recording has",
     "silent": "no sample is louder than audio.silence_dbfs",
-    "too_short": "shorter than audio.min_s",
+    "too_short": "shorter than audio.min_s, or a slice shorter than audio.slice.min_s",
     "too_long": "longer than audio.max_s",
     "crashed": "the decoder crashed, or took more memory than any recording needs",
     "timed_out": "the decoder did not come to an end",

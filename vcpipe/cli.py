@@ -172,6 +172,19 @@ def fit(
 
 
 @app.command()
+def pack(
+    made_by: SliceOption,
+    manifest: PathOption,
+    columns: Annotated[str, typer.Option(help="of each column the shards of each variant, as JSON")],
+    out: Annotated[Path, typer.Option(help="index.json of the packs; the tars lie beside it")],
+) -> None:
+    """Packs columns of shards as tars for a trainer that streams them."""
+    from vcpipe.packs.stage import pack_shards
+
+    pack_shards(json.loads(made_by), manifest, json.loads(columns), out)
+
+
+@app.command()
 def evaluate(
     made_by: SliceOption,
     pairs: PathOption,

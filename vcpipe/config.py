@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, cast
 
-from pydantic import BaseModel, Field, PositiveInt, PrivateAttr, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, PositiveInt, PrivateAttr, ValidationError, field_validator
 
 from vcpipe import catalog
 from vcpipe.audio_settings import AudioSettings
@@ -61,6 +61,16 @@ class FeatureSettings(Settings):
     audio: str = Field("", description="copy of the recordings that it reads; empty: the one at its rate")
     dtype: Literal["float16", "float32", "int16"] = "float16"
 
+    @field_validator("dtype", check_fields=False)
+    @classmethod
+    def _whole_numbers_for_units(cls, dtype: str) -> str:
+        """Units are whole numbers, which half floats have only up to 2048; everything else is lost when rounded."""
+        usual = cls.model_fields["dtype"].default
+        if (dtype == "int16") != (usual == "int16"):
+            expected = "int16, its values are numbers of units" if usual == "int16" else "float16 or float32"
+            raise ValueError(f"expected {expected}")
+        return dtype
+
     @property
     def torch(self) -> bool:
         """Whether its code needs torch, whose import costs seconds."""
@@ -81,6 +91,12 @@ class FeatureSettings(Settings):
         return {**self.model_dump(mode="json", exclude=self.NOT_CONTENT), "revision": self.REVISION}
 
 
+def _name_or_names(of: object) -> object:
+    if isinstance(of, str) or (isinstance(of, list | tuple) and all(isinstance(name, str) for name in of)):
+        return of
+    raise ValueError("expected the name of a feature, or a list of names")
+
+
 class DerivedSettings(FeatureSettings):
     """A feature that is made of other features, not of recordings: `of` names them in `features:`."""
 
@@ -88,7 +104,9 @@ class DerivedSettings(FeatureSettings):
     PARENTS: ClassVar[int] = 1
     """How many features it is made of."""
 
-    of: str | tuple[str, ...]
+    of: Annotated[str | tuple[str, ...], BeforeValidator(_name_or_names)] = Field(
+        description="the features that it is made of"
+    )
     _parents: tuple[FeatureSettings, ...] = PrivateAttr(())
 
     @property
@@ -138,6 +156,25 @@ class JudgeSettings(Settings):
     enrolment: PositiveInt = Field(10, description="recordings of a speaker that make up the speaker's centroid")
 
 
+class PackSettings(Settings):
+    """Which columns of which utterances are packed as tars, for a trainer that streams them."""
+
+    REVISION: ClassVar[int] = 1
+
+    corpus: str
+    columns: dict[str, str | tuple[str, ...]] = Field(
+        description="name in a batch: a feature, a copy of the recordings, or several to draw from"
+    )
+    split: Literal["train", "valid", "test"] = "train"
+    target_mib: PositiveInt = Field(256, description="size of a tar")
+    bits: Literal[16, 24] = Field(24, description="of the FLAC that recordings are stored in")
+
+    def variants(self, column: str) -> tuple[str, ...]:
+        """The features or copies that a column is drawn from."""
+        found = self.columns[column]
+        return (found,) if isinstance(found, str) else found
+
+
 class Config(Settings):
     """The whole of `config.yaml`, checked. `systems` holds one settings object for each system's section."""
 
@@ -145,6 +182,7 @@ class Config(Settings):
     audio: dict[str, AudioSettings]
     features: dict[str, FeatureSettings]
     judge: JudgeSettings = JudgeSettings()
+    packs: dict[str, PackSettings] = Field(default_factory=dict)
     systems: dict[str, Any]
 
     def corpus(self, name: str, where: str) -> CorpusSettings:
@@ -216,6 +254,68 @@ class Config(Settings):
         reads = [self.feature_slice(name, settings.fitted_on) for name in settings.names]
         return {"stage": "fit", "feature": settings.content(), "reads": reads}
 
+    def source(self, name: str, corpus: str, where: str) -> tuple[str, Slice]:
+        """Where the shards of a feature, a copy, or what a system derives lie, and what they are made under."""
+        if name in self.audio:
+            return f"results/audio/{name}/{corpus}", self.audio_slice(name, corpus)
+        if name in self.features:
+            return f"results/features/{name}/{corpus}", self.feature_slice(name, corpus)
+        derived: dict[str, Callable[[Config, str], Slice]] = {}
+        for system in self.systems:
+            derived |= getattr(catalog.system_config(system), "SHARDS", {})
+        if name in derived:
+            return f"results/features/{name}/{corpus}", derived[name](self, corpus)
+        known = [*self.audio, *self.features, *derived]
+        raise InputError(
+            f"config key '{where}': '{name}' is neither a feature nor a copy of the recordings; "
+            f"{catalog.nearest(name, known)}"
+        )
+
+    def pack_slice(self, pack: str) -> Slice:
+        """What the packs of a name depend on."""
+        settings = self.packs[pack]
+        return {
+            "stage": "pack",
+            "revision": settings.REVISION,
+            "settings": settings.model_dump(mode="json", include={"split", "target_mib", "bits"}),
+            "columns": {
+                column: [self.source(name, settings.corpus, f"packs.{pack}.columns")[1] for name in names]
+                for column, names in self.pack_columns(pack).items()
+            },
+        }
+
+    def pack_columns(self, pack: str) -> dict[str, tuple[str, ...]]:
+        """The columns of a pack, each with the features or copies that it is drawn from."""
+        return {column: self.packs[pack].variants(column) for column in self.packs[pack].columns}
+
+    def pack_copy(self, pack: str) -> str:
+        """The copy of the recordings whose manifest says which utterances a pack has.
+
+        Raises:
+            InputError: for columns of copies that are not cut alike, whose utterances are not the same.
+        """
+        names = [name for names in self.pack_columns(pack).values() for name in names]
+        copies = dict.fromkeys(
+            name if name in self.audio else self.copy_of(name)
+            for name in names
+            if name in {*self.audio, *self.features}
+        )
+        if not copies:
+            raise InputError(f"config key 'packs.{pack}.columns': expected a feature or a copy of the recordings")
+        first, *others = copies
+        for other in others:
+            self.check_alike(first, other, f"packs.{pack}.columns")
+        return first
+
+    def check_alike(self, a: str, b: str, where: str) -> None:
+        """Refuses two copies that are not cut alike: their utterances, or the frames of those, would differ."""
+        cuts = [self.audio[name].cut() for name in (a, b)]
+        if differ := sorted(key for key in {*cuts[0], *cuts[1]} if cuts[0].get(key) != cuts[1].get(key)):
+            raise InputError(
+                f"config key '{where}': the copies {a} and {b} differ in {', '.join(differ)}, so that their utterances "
+                "are not the same; make these keys equal"
+            )
+
     def judge_slice(self, copy: str, corpus: str) -> Slice:
         """What the verdict on conversions between speakers of a corpus depends on, beside the conversions."""
         return {
@@ -251,7 +351,9 @@ def read(paths: Sequence[Path]) -> dict[str, Any]:
 
 def _lay_over(below: dict[str, Any], above: Mapping[str, Any]) -> None:
     for key, value in above.items():
-        if isinstance(value, Mapping) and isinstance(below.get(key), dict):
+        if isinstance(value, Mapping):
+            if not isinstance(below.get(key), dict):
+                below[key] = {}  # a mapping of its own: with YAML aliases two keys may hold the same one
             _lay_over(below[key], value)
         else:
             below[key] = value
@@ -264,15 +366,19 @@ def load(raw: Mapping[str, Any]) -> Config:
         InputError: naming the key's path, what was found, and the nearest right name.
     """
     names = catalog.system_names()
-    known = ["corpora", "audio", "features", "judge", *names]
+    known = ["corpora", "audio", "features", "judge", "packs", *names]
     for key in raw:
         if key not in known:
-            raise InputError(f"config key '{key}' is unknown; {catalog.nearest(key, known)}")
+            raise InputError(f"config key '{key}' is unknown; {catalog.nearest(str(key), known)}")
     config = Config.model_construct(
         corpora={name: _rooted(name, c) for name, c in _kinds(raw, "corpora", catalog.corpus).items()},
         audio=_copies(raw.get("audio")),
         features=_kinds(raw, "features", catalog.feature),
-        judge=check(JudgeSettings, raw.get("judge") or {}, "judge"),
+        judge=check(JudgeSettings, _given(raw, "judge"), "judge"),
+        packs={
+            name: check(PackSettings, values, f"packs.{_check_name(name, f'packs.{name}')}")
+            for name, values in _entries(raw, "packs")
+        },
         systems={},
     )
     for name in config.features:
@@ -281,8 +387,12 @@ def load(raw: Mapping[str, Any]) -> Config:
     for name in names:
         if name in raw:
             module = catalog.system_config(name)
-            config.systems[name] = check(module.Settings, raw[name] or {}, name)
+            config.systems[name] = check(module.Settings, _given(raw, name), name)
             module.check(config)
+    for name, pack in config.packs.items():
+        config.corpus(pack.corpus, f"packs.{name}.corpus")
+        config.pack_slice(name)
+        config.pack_copy(name)
     return config
 
 
@@ -303,9 +413,15 @@ def _bind(config: Config, name: str, above: tuple[str, ...]) -> None:
         raise InputError(f"config key '{where}': {' -> '.join([*above, name])} is a circle; name another feature")
     if not isinstance(settings, DerivedSettings) or settings.parents:
         return
-    if len(settings.names) != settings.PARENTS:
+    if settings.audio:
         raise InputError(
-            f"config key '{where}': {settings.kind} is made of {settings.PARENTS} features, found {len(settings.names)}"
+            f"config key 'features.{name}.audio': {settings.kind} reads features, not recordings, found "
+            f"{settings.audio}; remove it, and set it where the features of `of` stand"
+        )
+    if len(settings.names) != settings.PARENTS:
+        noun = "1 feature" if settings.PARENTS == 1 else f"{settings.PARENTS} features"
+        raise InputError(
+            f"config key '{where}': {settings.kind} is made of {noun}, found {len(settings.names)}; name {noun}"
         )
     for parent in settings.names:
         config.feature(parent, where)
@@ -350,17 +466,21 @@ def feature_settings(content: Slice) -> FeatureSettings:
 
 def _kinds(raw: Mapping[str, Any], section: str, resolve: Any) -> dict[str, Any]:
     """The entries of `corpora:` or `features:`, each checked by the class of its `kind`."""
-    entries = raw.get(section) or {}
-    if not isinstance(entries, Mapping):
-        raise InputError(f"config key '{section}': expected named entries, found {entries!r}")
     out = {}
-    for name, values in entries.items():
+    for name, values in _entries(raw, section):
         where = f"{section}.{name}"
         _check_name(name, where)
         if not isinstance(values, Mapping) or "kind" not in values:
             raise InputError(f"config key '{where}': expected a mapping with a `kind`, found {values!r}")
         out[name] = check(resolve(str(values["kind"]), f"{where}.kind").Settings, values, where)
     return out
+
+
+def _entries(raw: Mapping[str, Any], section: str) -> Iterable[tuple[str, Any]]:
+    entries = _given(raw, section)
+    if not isinstance(entries, Mapping):
+        raise InputError(f"config key '{section}': expected named entries, found {entries!r}")
+    return entries.items()
 
 
 def _copies(entries: object) -> dict[str, AudioSettings]:
@@ -375,15 +495,24 @@ def _copies(entries: object) -> dict[str, AudioSettings]:
             f"`audio: {{16k: {{{stray[0]}: {entries[stray[0]]}}}}}`"
         )
     out = {}
-    for name, values in entries.items():
+    for name in entries:
         _check_name(name, f"audio.{name}")
-        out[name] = check(AudioSettings, values or {}, f"audio.{name}")
+        out[name] = check(AudioSettings, _given(entries, name), f"audio.{name}")
     return out
 
 
-def _check_name(name: object, where: str) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+def _given(raw: Mapping[str, Any], key: str) -> Any:
+    """The value of a key; a key with nothing after it, or none, is an empty mapping."""
+    value = raw.get(key)
+    return {} if value is None else value
+
+
+def _check_name(name: object, where: str) -> str:
+    if not isinstance(name, str):
+        raise InputError(f"config key '{where}': expected a name, found the YAML value {name!r}; put it in quotes")
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         raise InputError(f"config key '{where}': a name has letters, digits, _, - and . only; it becomes a folder")
+    return name
 
 
 def _rooted(name: str, corpus: CorpusSettings) -> CorpusSettings:
@@ -398,7 +527,8 @@ def _named(table: dict[str, Any], name: str, where: str, section: str) -> Any:
 
 
 def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    first = error.errors()[0]
+    faults = error.errors()
+    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])  # likely a misspelt key
     path = ".".join([where, *(str(part) for part in first["loc"])])
     if first["type"] == "extra_forbidden":
         owner: Any = model
@@ -406,7 +536,11 @@ def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
             owner = _submodel(owner, part)
         known = list(owner.model_fields) if owner is not None else []
         return f"config key '{path}' is unknown; {catalog.nearest(str(first['loc'][-1]), known)}"
-    return f"config key '{path}': {first['msg']}; found {first['input']!r}"
+    if first["type"] == "missing":
+        field = getattr(model, "model_fields", {}).get(first["loc"][-1])
+        meaning = f" ({field.description})" if field is not None and field.description else ""
+        return f"config key '{path}'{meaning} is missing; add `{first['loc'][-1]}: ...`"
+    return f"config key '{path}': {first['msg'].removeprefix('Value error, ')}; found {first['input']!r}"
 
 
 def _submodel(owner: Any, part: object) -> Any:

@@ -59,7 +59,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Reject:
-    """A recording that cannot be used. `reason` is one of the codes of `vcpipe.recordings.process.REASONS`."""
+    """A recording that cannot be used. `reason` is one of the codes of `vcpipe.audio.REASONS`."""
 
     utt_id: str
     path: str
@@ -116,9 +116,11 @@ def table(rows: Iterable[Row], kind: type[Row]) -> str:
     """Rows as CSV with a header."""
     names = [field.name for field in fields(kind)]
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
-    writer.writerows(map(operator.attrgetter(*names), rows))
+    plain = csv.writer(out, lineterminator="\n")
+    quoted = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(names)
+    for row in map(operator.attrgetter(*names), rows):  # the plain one leaves a carriage return as it is
+        (quoted if any("\r" in str(value) for value in row) else plain).writerow(row)
     return out.getvalue()
 
 

@@ -1,7 +1,7 @@
 """Shards: one HDF5 file of ragged arrays, written whole, checked when read, never opened under a wrong setting.
 
 Layout: `values (sum T, D)`, `offsets (U + 1)` in rows, `utt_id (U)`, and the attributes `slice` (canonical JSON),
-`grid` ("rate/hop"), `row` (what a row stands for), `checksum` (blake2b over ids, offsets and values). Rows are found
+`grid` ("rate/hop"), `row` (what a row stands for), `checksum` (blake2b over all else). Rows are found
 by `utt_id`, never by position. An audio shard is the same with D = 1 and a grid of hop 1.
 """
 
@@ -25,7 +25,8 @@ from vcpipe.manifest import atomic_path
 
 Row = Literal["frame", "utterance", "speaker"]
 
-FORMAT = "vcpipe-shard-2"
+FORMAT = "vcpipe-shard-3"
+ABOUT = ("format", "slice", "grid", "row")
 CHUNK_ROWS = 4096
 CHUNK_BYTES = 1 << 16  # a crop of 0.44 s touches one to three; 8 times as much made reading crops 3 times slower
 
@@ -62,7 +63,7 @@ def write_shard(
     digest = hashlib.blake2b(digest_size=16)
     ids: list[str] = []
     offsets = [0]
-    with atomic_path(path) as tmp, h5py.File(tmp, "w") as f:
+    with atomic_path(path) as tmp, h5py.File(tmp, "w", libver="latest") as f:
         values = f.create_dataset(
             "values", (0, dim), dtype, maxshape=(None, dim), chunks=(_chunk_rows(dim, dtype), dim), fletcher32=True
         )
@@ -80,9 +81,14 @@ def write_shard(
             twice = next(i for i in ids if ids.count(i) > 1)
             raise InputError(f"{path}: utterance {twice} comes twice; utterance ids must be unique within a corpus")
         f["offsets"] = np.asarray(offsets, np.int64)
-        f.create_dataset("utt_id", data=ids, dtype=h5py.string_dtype())
-        checksum = _finish(digest, ids, offsets)
-        f.attrs.update(format=FORMAT, slice=canonical(made_by), grid=str(grid), row=row, checksum=checksum)
+        encoded = [utt_id.encode() for utt_id in ids]
+        width = max(map(len, encoded), default=1)
+        names = np.array(encoded, f"S{width}")
+        chunk = max(1, min(len(ids), CHUNK_ROWS))
+        f.create_dataset("utt_id", data=names, fletcher32=True, chunks=(chunk,), maxshape=(None,))
+        about = {"format": FORMAT, "slice": canonical(made_by), "grid": str(grid), "row": row}
+        about["checksum"] = _finish(digest, ids, offsets, about)
+        f.attrs.update({key: np.bytes_(value.encode()) for key, value in about.items()})
     return len(ids)
 
 
@@ -113,13 +119,15 @@ class Shard:
 
     def _read_header(self, expect: Slice | None) -> None:
         try:
-            attrs = {key: str(self._file.attrs[key]) for key in ("format", "slice", "grid", "row", "checksum")}
+            attrs = {key: bytes(self._file.attrs[key]).decode() for key in (*ABOUT, "checksum")}
             self.slice: Slice = json.loads(attrs["slice"])
             self.offsets: NDArray[np.int64] = self._file["offsets"][:]
-            self.utt_ids: list[str] = list(self._file["utt_id"].asstr()[:])
+            self.utt_ids: list[str] = [i.decode() for i in self._file["utt_id"][:].tolist()]
             self.values = self._file["values"]
-            rate, hop = attrs["grid"].split("/")
-        except (KeyError, ValueError, OSError, RuntimeError) as error:
+            rate, hop = map(int, attrs["grid"].split("/"))
+            self._about = {key: attrs[key] for key in ABOUT}
+            assert self.values.ndim == 2, "values of one dimension"
+        except (AssertionError, AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
             raise InputError(f"{self.path}: damaged or not a shard ({error}); {self._again()}") from None
         if attrs["format"] != FORMAT:
             raise InputError(f"{self.path}: expected format {FORMAT}, found {attrs['format']}; {self._again()}")
@@ -129,7 +137,7 @@ class Shard:
             raise InputError(
                 f"{self.path}: made under other settings: {difference(self.slice, expect)}; {self._again()}"
             )
-        self.grid = Grid(int(rate), int(hop))
+        self.grid = Grid(rate, hop)
         self.row = attrs["row"]
         self.checksum = attrs["checksum"]
         self._index = {utt_id: i for i, utt_id in enumerate(self.utt_ids)}
@@ -185,9 +193,9 @@ class Shard:
         try:
             for start in range(0, len(self.values), CHUNK_ROWS):
                 digest.update(self.values[start : start + CHUNK_ROWS].tobytes())
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(f"{self.path}: damaged ({error}); {self._again()}") from None
-        found = _finish(digest, self.utt_ids, list(self.offsets))
+        found = _finish(digest, self.utt_ids, list(self.offsets), self._about)
         if found != self.checksum:
             raise InputError(f"{self.path}: damaged: checksum {found}, expected {self.checksum}; {self._again()}")
 
@@ -247,8 +255,8 @@ def _checked(utt_id: str, array: NDArray[Any], dim: int, dtype: str) -> NDArray[
     return block
 
 
-def _finish(digest: Any, ids: list[str], offsets: list[int]) -> str:
-    digest.update(json.dumps([ids, [int(o) for o in offsets]]).encode())
+def _finish(digest: Any, ids: list[str], offsets: list[int], about: dict[str, str]) -> str:
+    digest.update(json.dumps([about, ids, [int(o) for o in offsets]]).encode())
     return str(digest.hexdigest())
 
 

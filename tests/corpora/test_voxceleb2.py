@@ -46,7 +46,3 @@ def test_a_broken_table_and_a_missing_tree_are_named(tmp_path: Path) -> None:
     write(touch(tmp_path, f"aac/{DEV}"), {"vox2_meta.csv": "ID,Set\n"})
     with pytest.raises(InputError, match="expected the columns voxceleb2id, set, found id, set"):
         scanned(tmp_path)
-
-
-def test_elsewhere_an_m4a_is_still_no_recording(tmp_path: Path) -> None:
-    assert [p.name for p in audio_files(touch(tmp_path, "a/1.m4a", "a/1.wav"))] == ["1.wav"]

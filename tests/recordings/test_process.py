@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tests.conftest import tone
 from vcpipe import audio
+from vcpipe.audio import REASONS
 from vcpipe.audio_settings import AudioSettings
-from vcpipe.recordings.process import REASONS, Piece, Refusal, process
+from vcpipe.recordings.process import Piece, Refusal, process
 
 Wave = NDArray[np.float32]
 ENERGY: dict[str, Any] = {"by": "energy", "top_db": 30}

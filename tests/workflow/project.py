@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ def config(root: Path) -> dict[str, Any]:
 class Project:
     """A working directory with a config of its own, as a user has one."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, config: Callable[[Path], dict[str, Any]] = config, speakers: int = 6):
         self.folder, self.corpus = folder, folder / "my recordings"
-        for s in range(6):
+        for s in range(speakers):
             for u in range(3):
                 path = self.corpus / f"spk{s}" / f"u{u}.wav"
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,12 +76,17 @@ class Project:
         assert (done.returncode == 0) == check, output
         return output
 
-    def planned(self, target: str = "train_hifigan_prematched") -> Jobs:
-        """(rule, feature and shard) of every job that a dry run announces."""
+    def planned(
+        self,
+        target: str = "train_hifigan_prematched",
+        *targets: str,
+        keys: tuple[str, ...] = ("feature", "shard"),
+    ) -> Jobs:
+        """(rule, feature and shard, or other wildcards) of every job that a dry run announces."""
         jobs: Jobs = set()
-        for block in re.split(r"\n(?=(?:local)?rule )", self.snakemake("--dry-run", target)):
+        for block in re.split(r"\n(?=(?:local)?rule )", self.snakemake("--dry-run", target, *targets)):
             rule = re.match(r"(?:local)?rule (\w+):", block)
             if rule and rule[1] != "all":
                 wildcards = dict(re.findall(r"(\w+)=([^\s,]+)", (re.search(r"wildcards: (.*)", block) or [""])[0]))
-                jobs.add((rule[1], " ".join(wildcards[k] for k in ("feature", "shard") if k in wildcards)))
+                jobs.add((rule[1], " ".join(wildcards[k] for k in keys if k in wildcards)))
         return jobs

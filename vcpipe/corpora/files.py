@@ -8,7 +8,8 @@ from pathlib import Path
 
 from vcpipe.errors import InputError
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
+SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".m4a", ".mp4", ".aac", ".sph")
+KINDS = ", ".join(suffix[1:] for suffix in SUFFIXES)
 
 
 def audio_files(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[Path]:
@@ -95,12 +96,12 @@ def recordings(given: Sequence[Path], option: str) -> list[Path]:
         if path.is_dir():
             found = list(audio_files(path))
             if not found:
-                raise InputError(f"{option} {path}: no wav, flac, ogg or mp3 recording in this folder; give another")
+                raise InputError(f"{option} {path}: no recording in this folder ({KINDS}); give another")
             out += found
         elif path.is_file():
             out.append(path)
         else:
             raise InputError(f"{option} {path}: no such file or folder; give a recording, or a folder of them")
     if not out:
-        raise InputError(f"{option}: no recording given; give a wav, flac, ogg or mp3 file, or a folder of them")
+        raise InputError(f"{option}: no recording given; give a file ({KINDS}), or a folder of them")
     return out

@@ -119,5 +119,5 @@ def _fraction(utt_id: str) -> float:
 
 
 def _write_if_new(path: Path, rows: list[Row], kind: type[Row]) -> None:
-    if not path.is_file() or path.read_text(encoding="utf-8") != table(rows, kind):
+    if not path.is_file() or path.read_bytes() != table(rows, kind).encode():
         write_table(path, rows, kind)

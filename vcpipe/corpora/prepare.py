@@ -11,6 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from vcpipe.audio import GATES
 from vcpipe.audio_settings import AudioSettings
 from vcpipe.config import Slice, check
 from vcpipe.errors import InputError
@@ -26,7 +27,6 @@ from vcpipe.manifest import (
     write_table,
 )
 from vcpipe.recordings.process import Refusal
-from vcpipe.recordings.quality import GATES
 from vcpipe.recordings.workers import processed
 from vcpipe.store import write_shard
 

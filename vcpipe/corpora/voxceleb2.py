@@ -35,7 +35,7 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
     """Lists the corpus; the split is that of the folder dev or test, else the table's, where there is one."""
     table = speaker_table(root / TABLE, ("voxceleb2id", "set")) if (root / TABLE).is_file() else {}
     out = []
-    for path, utt_id, speaker, video in pieces(root, FOLDERS, (*SUFFIXES, ".m4a")):
+    for path, utt_id, speaker, video in pieces(root, FOLDERS, SUFFIXES):
         relative = path.relative_to(root)
         part = relative.parts[0] if relative.parts[0] in SPLITS else table.get(speaker, {}).get("set", "")
         out.append(

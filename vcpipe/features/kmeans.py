@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from vcpipe.config import DerivedSettings, Slice
 
@@ -29,6 +29,12 @@ class Settings(DerivedSettings):
     max_frames: PositiveInt = Field(200_000, description="frames, drawn at random, that are clustered")
     seed: NonNegativeInt = 0
 
+    @model_validator(mode="after")
+    def _enough_frames(self) -> Settings:
+        if self.max_frames < self.clusters:
+            raise ValueError(f"max_frames ({self.max_frames}) is below clusters ({self.clusters}); raise it")
+        return self
+
     @property
     def dim(self) -> int:
         """The number of the unit."""
@@ -45,9 +51,12 @@ class Settings(DerivedSettings):
         return self.corpus
 
     def check_parents(self) -> None:
-        """Only numbers have a mean."""
-        if self.parents[0].dtype == "int16":
-            raise ValueError(f"{self.parents[0].kind} is discrete already; name a feature of vectors")
+        """Only numbers have a mean, and units stand on frames."""
+        parent = self.parents[0]
+        if parent.dtype == "int16":
+            raise ValueError(f"{parent.kind} is discrete already; name a feature of vectors")
+        if parent.ROWS != "frame":
+            raise ValueError(f"{parent.kind} has one row for a whole {parent.ROWS}; name a feature of frames")
 
 
 def fit(settings: Settings, made_by: Slice, shards: Sequence[Shard], out: Path) -> None:
@@ -69,5 +78,5 @@ def derive(
     assert model is not None, "kmeans: derived without a model"
     (shard,) = parents
     centers = kmeans.load(model)
-    for utt_id, frames in shard:
-        yield utt_id, kmeans.assign(frames, centers)[:, None].astype(np.int16)
+    for u in utterances:
+        yield u.utt_id, kmeans.assign(shard.read(u.utt_id), centers)[:, None].astype(np.int16)

@@ -30,7 +30,7 @@ class Settings(DerivedSettings):
     def check_parents(self) -> None:
         """Means are of numbers, and of what utterances have."""
         if self.parents[0].dtype == "int16" or self.parents[0].ROWS == "speaker":
-            raise ValueError(f"{self.names[0]} has no mean over a speaker; name a feature of utterances or frames")
+            raise ValueError(f"{self.parents[0].kind} has no mean over a speaker; name a feature of utterances or frames")
 
 
 def derive(
@@ -45,10 +45,9 @@ def derive(
     for speaker, rows in by_speaker(utterances):
         total, count = np.zeros(shard.dim), 0
         for u in rows:
-            if u.utt_id in shard:
-                values = shard.read(u.utt_id)
-                total += values.sum(axis=0, dtype=np.float64)
-                count += len(values)
+            values = shard.read(u.utt_id)
+            total += values.sum(axis=0, dtype=np.float64)
+            count += len(values)
         if not count:
             continue
         mean = total / count

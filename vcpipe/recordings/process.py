@@ -18,18 +18,6 @@ from vcpipe.recordings.level import to_level
 from vcpipe.recordings.quality import Quality, gate, measure
 from vcpipe.recordings.spans import Span, speech_spans
 
-REASONS = {
-    **audio.REASONS,
-    "too_short": "shorter than audio.min_s, or a slice shorter than audio.slice.min_s",
-    "no_speech": "nothing to trim or slice by: no speech was found",
-    "little_speech": "a smaller share of speech than audio.gates.min_speech_share",
-    "clipped": "a larger share of clipped samples than audio.gates.max_clipped_share",
-    "crashed": "its decoder crashed, or took more memory than there is",
-    "hung": "its decoder took longer than any recording of its size",
-    "noisy": "a lower signal-to-noise ratio than audio.gates.min_snr_db",
-}
-"""Every reason for which a recording, or a slice of it, is refused."""
-
 SILERO = SpeechFinder()
 
 
@@ -51,7 +39,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A recording, or a slice of it, that cannot be used; `reason` is a key of `REASONS`."""
+    """A recording, or a slice of it, that cannot be used; `reason` is a key of `vcpipe.audio.REASONS`."""
 
     utt_id: str
     reason: str

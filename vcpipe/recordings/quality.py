@@ -15,8 +15,6 @@ FLOOR_DB = -200.0  # the level of digital silence, instead of minus infinity
 SNR_LIMITS_DB = (-20.0, 100.0)
 PAUSE_MIN = 10  # ticks of pauses from which the noise can be told
 DIGITAL_SILENCE = 1e-15  # -150 dBFS: far below what 24 bits can hold, above what rounding leaves
-GATES = {"clipped", "little_speech", "noisy"}
-"""Reasons of a gate: what it refuses was asked for."""
 QUIET_PERCENTILE = 5.0  # of all ticks, where there are no pauses
 CLIPPED_RUN = 3  # samples on end at the extreme value
 STEP = 1 / 32768  # of 16-bit samples

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vcpipe import audio
 from vcpipe.audio_settings import AudioSettings
 from vcpipe.guarded import Died, Guarded, Raised, TimedOut
 from vcpipe.manifest import Candidate
 from vcpipe.recordings.process import Piece, Refusal, process
 from vcpipe.recordings.quality import Quality
-
-LIMIT_S = 10.0
-"""Seconds that any recording may take, and beside them:"""
-BYTES_PER_S = 100_000
-"""Bytes of a file for each further second; all of `process` handles far more."""
 
 
 def processed(
@@ -37,24 +32,17 @@ def processed(
         return _packed(process(path, settings, utt_id))
 
     items = [[str(root / c.path), c.utt_id] for c in candidates]
-    with Guarded(work, min(max(workers, 1), len(items)) or 1, _limit_s) as pool:
+    with Guarded(work, min(max(workers, 1), len(items)) or 1, lambda item: audio.limit_s(item[0])) as pool:
         for candidate, found in zip(candidates, pool.map(items), strict=True):
             if isinstance(found, Raised):
                 raise RuntimeError(f"{root / candidate.path}: {found.words}")
             if isinstance(found, Died):
                 yield [Refusal(candidate.utt_id, "crashed", f"its decoder ended: {found.words}")]
             elif isinstance(found, TimedOut):
-                yield [Refusal(candidate.utt_id, "hung", found.words)]
+                yield [Refusal(candidate.utt_id, "timed_out", found.words)]
             else:
                 facts, samples = found
                 yield _unpacked(facts, samples)
-
-
-def _limit_s(item: list[str]) -> float:
-    try:
-        return LIMIT_S + os.path.getsize(item[0]) / BYTES_PER_S
-    except OSError:
-        return LIMIT_S
 
 
 def _packed(parts: list[Piece | Refusal]) -> tuple[list[dict[str, Any]], NDArray[np.float32]]:

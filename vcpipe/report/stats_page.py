@@ -10,7 +10,7 @@ from typing import Any
 
 from vcpipe.forecast import human
 from vcpipe.manifest import Reject, atomic_path, read_table
-from vcpipe.recordings.process import REASONS
+from vcpipe.audio import REASONS
 from vcpipe.report.demo_page import Figure
 from vcpipe.report.plots import histogram, ranges
 from vcpipe.report.render import render

@@ -159,6 +159,23 @@ def judge_slice(wildcards):
     return canonical(CONFIG.judge_slice(copy, demo_corpus(wildcards)))
 
 
+def pack_sources(pack):
+    """Where the manifest and the shards of a pack lie: of each column its variants, and of each of these the shards."""
+    corpus = CONFIG.packs[pack].corpus
+    columns = {
+        column: [
+            expand("{folder}/{shard}.h5", folder=CONFIG.source(name, corpus, pack)[0], shard=shards(corpus))
+            for name in names
+        ]
+        for column, names in CONFIG.pack_columns(pack).items()
+    }
+    return {
+        "manifest": f"results/audio/{CONFIG.pack_copy(pack)}/{corpus}/manifest.csv",
+        "columns": columns,
+        "shards": [path for variants in columns.values() for paths in variants for path in paths],
+    }
+
+
 def f0_of(copy):
     """The feature whose F0 the statistics of a copy show: the first of kind f0 that reads it; empty without one."""
     names = (name for name, settings in CONFIG.features.items() if settings.kind == "f0")

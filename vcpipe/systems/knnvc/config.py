@@ -118,6 +118,7 @@ def check(config: Config) -> None:
             f"config key 'knnvc.synthesis': {knnvc.units} lies on grid {units.grid}, knnvc.match on {match.grid}; "
             "both must be on the same"
         )
+    config.check_alike(config.copy_of(knnvc.match), config.copy_of(knnvc.units), "knnvc.synthesis")
     check_rates(generator_settings(knnvc.generator, "knnvc.generator"), units.grid.hop, "knnvc.generator")
 
 
@@ -171,3 +172,7 @@ def render_slice(config: Config, prematched: bool) -> Slice:
         "synthesis": config.feature_slice(knnvc.units, knnvc.demo_corpus),
         "wav": config.audio_slice(knnvc.copy_in(config), knnvc.demo_corpus),
     }
+
+
+SHARDS = {"prematched": prematch_slice}
+"""What the system derives of a corpus beside the features of the config, by name: the slice of its shards."""
