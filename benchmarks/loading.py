@@ -23,7 +23,8 @@ import numpy as np
 import soundfile
 import torch
 
-from vcpipe.data import Column, Crops, Variant
+from vcpipe.columns import Column, Variant
+from vcpipe.data import Crops
 from vcpipe.grid import Grid
 from vcpipe.manifest import Utterance
 from vcpipe.packs.stream import Packs, Stream

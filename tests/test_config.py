@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import yaml
 
-from vcpipe.config import canonical, feature_settings, load
+from vcpipe.config import Config, derived_settings, feature_settings, load, read
 from vcpipe.errors import InputError
+from vcpipe.settings import Slice, canonical
 from vcpipe.systems.knnvc.config import prematch_slice, render_slice, run_slice
 
 ROOT = Path(__file__).parents[1]
@@ -145,3 +146,228 @@ def test_the_paper_preset_is_the_papers_recipe() -> None:
     assert (training["weights"]["mel"], training["weights"]["feature"]) == (45.0, 2.0)
     assert training["discriminators"] == "hifigan" and training["adversarial_from"] == 0
     assert [v["stage"] for v in made_by["variants"]] == ["prematch"]
+
+
+COPIES: dict[str, Any] = {
+    "corpora": {"mine": {"kind": "folder", "root": "x"}, "other": {"kind": "folder", "root": "y"}},
+    "audio": {"16k": {}, "24k": {"rate": 24000}},
+    "features": {
+        "pitch": {"kind": "f0", "method": "praat"},
+        "pitch_dio": {"kind": "f0", "method": "dio"},
+        "pitch_24k": {"kind": "f0", "method": "praat", "rate": 24000, "hop": 240},
+        "mel": {"kind": "mel", "rate": 24000},
+        "tiny": {"kind": "tiny_random"},
+        "voice": {"kind": "ge2e"},
+        "contour": {"kind": "log_f0", "of": "pitch"},
+        "range": {"kind": "speaker_f0", "of": "pitch"},
+        "agreement": {"kind": "f0_agreement", "of": ["pitch", "pitch_dio"]},
+        "units": {"kind": "kmeans", "of": "tiny", "corpus": "other"},
+        "centroid": {"kind": "speaker_mean", "of": "voice"},
+        "melody": {"kind": "speaker_mean", "of": "contour"},
+    },
+}
+
+
+def copies(path: str = "", value: object = None) -> dict[str, Any]:
+    """`COPIES` with one key set, or as it is."""
+    raw = copy.deepcopy(COPIES)
+    *parents, key = path.split(".")
+    section = raw
+    for parent in parents:
+        section = section[parent]
+    if key:
+        section[key] = value
+    return raw
+
+
+def of_everything(config: Config) -> dict[str, str]:
+    """The slice of every copy and feature of `mine`, and of the fitted model, by name."""
+    made: dict[str, Slice] = {name: config.audio_slice(name, "mine") for name in config.audio}
+    made |= {name: config.feature_slice(name, "mine") for name in config.features}
+    return {name: canonical(slice_) for name, slice_ in {**made, "model": config.fit_slice("units")}.items()}
+
+
+AT_24K = {"24k", "mel", "pitch_24k"}
+OF_PITCH = {"contour", "range", "agreement", "melody"}
+AT_16K = {"16k", "pitch", "pitch_dio", "tiny", "voice", "units", "model", "centroid"} | OF_PITCH
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "stale"),
+    [
+        ("audio.24k.loudness", {"kind": "rms", "level": -20}, AT_24K),
+        ("audio.24k.gates", {"min_snr_db": 10}, AT_24K),
+        ("audio.16k.trim", {}, AT_16K),
+        ("features.mel.mels", 100, {"mel"}),
+        ("features.pitch.floor_hz", 60, {"pitch"} | OF_PITCH),
+        ("features.pitch_dio.floor_hz", 60, {"pitch_dio", "agreement"}),
+        ("features.tiny.seed", 1, {"tiny", "units", "model"}),
+        ("features.units.clusters", 50, {"units", "model"}),
+        ("features.contour.dtype", "float16", {"contour", "melody"}),
+        ("features.voice.rate_per_s", 2.0, {"voice", "centroid"}),
+        ("features.centroid.normalize", False, {"centroid"}),
+        ("features.contour.of", ["pitch"], set()),
+        ("features.mel.audio", "24k", set()),
+        ("corpora.mine.root", "moved", set()),
+        ("corpora.other.shards", 5, {"units", "model"}),
+        ("corpora.mine.language", "cy", (AT_16K | AT_24K) - {"model"}),
+    ],
+)
+def test_an_edit_reaches_the_copy_and_what_is_made_of_it_in_any_number_of_steps(
+    key: str, value: object, stale: set[str]
+) -> None:
+    before, after = of_everything(load(copies())), of_everything(load(copies(key, value)))
+    assert {name for name in before if before[name] != after[name]} == stale
+
+
+def test_a_feature_has_one_slice_whatever_it_is_called() -> None:
+    raw = copies()
+    raw["features"] = {f"{name}_2": {**values} for name, values in raw["features"].items()}
+    for values in raw["features"].values():
+        if "of" in values:
+            of = values["of"]
+            values["of"] = f"{of}_2" if isinstance(of, str) else [f"{name}_2" for name in of]
+    before, after = load(copies()), load(raw)
+    for name in before.features:
+        assert before.feature_slice(name, "mine") == after.feature_slice(f"{name}_2", "mine")
+
+
+def test_a_derived_slice_contains_its_parents_and_rebuilds_its_settings() -> None:
+    config = load(copies())
+    made_by = config.feature_slice("agreement", "mine")
+    assert made_by["reads"] == [config.feature_slice(name, "mine") for name in ("pitch", "pitch_dio")]
+    twice = config.feature_slice("melody", "mine")
+    assert twice["reads"][0]["reads"] == [config.feature_slice("pitch", "mine")]
+    assert config.feature_slice("units", "mine")["model"]["reads"] == [config.feature_slice("tiny", "other")]
+    for name in ("contour", "range", "agreement", "units", "centroid", "melody"):
+        settings, again = config.features[name], derived_settings(config.feature_slice(name, "mine"))
+        assert (again.content(), again.dim, again.grid) == (settings.content(), settings.dim, settings.grid), name
+
+
+def test_copy_of_follows_the_rate_the_key_and_the_parents() -> None:
+    config = load(copies())
+    assert {name: config.copy_of(name) for name in ("pitch", "mel", "agreement", "melody")} == {
+        "pitch": "16k",
+        "mel": "24k",
+        "agreement": "16k",
+        "melody": "16k",
+    }
+    raw = copies("audio.loud", {"rate": 24000, "loudness": {"kind": "peak", "level": 0.9}})
+    raw["features"]["mel"]["audio"] = raw["features"]["pitch_24k"]["audio"] = "loud"
+    assert load(raw).copy_of("mel") == "loud"
+
+
+@pytest.mark.parametrize(
+    ("feature", "words"),
+    [
+        ({"kind": "log_f0", "of": "pich"}, "'features.x.of': 'pich' is not under features; did you mean 'pitch'"),
+        ({"kind": "log_f0", "of": "mel"}, "'features.x.of': expected a feature of kind f0, found mel"),
+        ({"kind": "speaker_f0", "of": "contour"}, "'features.x.of': expected a feature of kind f0, found log_f0"),
+        ({"kind": "log_f0", "of": ["pitch", "pitch_dio"]}, "made of 1 feature, found 2"),
+        ({"kind": "log_f0", "of": []}, "made of 1 feature, found 0"),
+        ({"kind": "f0_agreement", "of": "pitch"}, "made of 2 features, found 1"),
+        ({"kind": "f0_agreement", "of": ["pitch", "tiny"]}, "two features of kind f0 on one grid.*tiny_random"),
+        ({"kind": "f0_agreement", "of": ["pitch", "pitch_24k"]}, "16000/160 and f0 on 24000/240"),
+        ({"kind": "log_f0", "of": 3}, "'features.x.of': expected the name of a feature.*; found 3$"),
+        ({"kind": "log_f0"}, r"'features.x.of' \(the features that it is made of\) is missing; add `of: ...`"),
+        ({"kind": "log_f0", "off": "pitch"}, "'features.x.off' is unknown; did you mean 'of'"),
+        ({"kind": "log_f0", "of": "x"}, "'features.x.of': x -> x is a circle"),
+        ({"kind": "log_f0", "of": "pitch", "audio": "16k"}, "'features.x.audio': log_f0 reads features"),
+        ({"kind": "log_f0", "of": "pitch", "dtype": "int16"}, "'features.x.dtype': expected float16 or float32"),
+        ({"kind": "tiny_random", "dtype": "int16"}, "'features.x.dtype': expected float16 or float32; found 'int16'"),
+        ({"kind": "kmeans", "of": "tiny", "corpus": "mien"}, "'features.x.corpus': 'mien' .* did you mean 'mine'"),
+        ({"kind": "kmeans", "of": "tiny"}, "'features.x.corpus' .*is missing; add `corpus: ...`"),
+        ({"kind": "kmeans", "of": "tiny", "corpus": "mine", "max_frames": 50}, r"max_frames \(50\) is below clusters"),
+        ({"kind": "kmeans", "of": "tiny", "corpus": "mine", "dtype": "float16"}, "'features.x.dtype': expected int16"),
+        ({"kind": "kmeans", "of": "units", "corpus": "mine"}, "kmeans is discrete already"),
+        ({"kind": "kmeans", "of": "voice", "corpus": "mine"}, "ge2e has one row for a whole utterance"),
+        ({"kind": "speaker_mean", "of": "units"}, "kmeans has no mean over a speaker"),
+        ({"kind": "speaker_mean", "of": "range"}, "speaker_f0 has no mean over a speaker"),
+        ({"kind": "mel", "audio": "16k", "rate": 24000}, "'features.x.audio': 16k has 16000 samples/s, .* reads 24000"),
+        ({"kind": "mel", "rate": 22050, "hop": 256}, "no copy under audio has that rate; add `22k: {rate: 22050}`"),
+    ],
+)
+def test_a_wrong_feature_is_refused_in_one_line_that_says_what_to_write(feature: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words) as caught:
+        load(copies("features.x", feature))
+    assert "\n" not in str(caught.value)
+
+
+def test_circles_are_refused_wherever_they_begin() -> None:
+    raw = copies("features.a", {"kind": "speaker_mean", "of": "b"})
+    raw["features"] |= {"b": {"kind": "kmeans", "of": "c", "corpus": "mine"}, "c": {"kind": "log_f0", "of": "a"}}
+    with pytest.raises(InputError, match="'features.a.of': a -> b -> c -> a is a circle; name another feature"):
+        load(raw)
+
+
+def test_parents_of_two_copies_at_one_rate_are_refused() -> None:
+    raw = copies("audio.trimmed", {"trim": {}})
+    for name in ("tiny", "voice", "pitch"):
+        raw["features"].setdefault(name, {})["audio"] = "16k"
+    raw["features"]["pitch_dio"]["audio"] = "trimmed"
+    with pytest.raises(InputError, match="'features.agreement.of': .* copies 16k and trimmed; name features of one"):
+        load(raw)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        ({5: {}}, "'5' is unknown"),
+        ({True: {}}, "'True' is unknown"),
+        ({"audio": {5: {}}}, "'audio.5': expected a name, found the YAML value 5; put it in quotes"),
+        ({"audio": {"16k": []}}, r"'audio.16k': expected keys with values, found \[\]"),
+        ({"audio": []}, r"'audio': expected named copies.*found \[\]"),
+        ({"features": []}, r"'features': expected named entries, found \[\]"),
+        ({"judge": 0}, "'judge': expected keys with values, found 0"),
+    ],
+)
+def test_what_yaml_makes_of_slips_is_refused_not_taken_for_nothing(raw: dict[Any, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load({**copies(), **raw})
+
+
+def test_no_audio_block_is_one_copy_at_16_khz_and_an_empty_entry_is_its_defaults() -> None:
+    bare = load({"corpora": COPIES["corpora"], "features": {"tiny": {"kind": "tiny_random"}}})
+    empty = load({"corpora": COPIES["corpora"], "audio": {"16k": None}, "judge": None})
+    assert list(bare.audio) == ["16k"] and bare.audio == empty.audio
+
+
+def write(folder: Path, **files: str) -> list[Path]:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return [folder / f"{name}.yaml" for name in files]
+
+
+def test_config_files_are_laid_over_each_other_key_by_key_as_snakemake_does(tmp_path: Path) -> None:
+    paths = write(
+        tmp_path,
+        base="audio: {16k: {min_s: 1, max_s: 9}}\nknnvc: {generator: vocos_small, corpus: a, demo: {pairs: 3}}\n",
+        top="audio: {16k: {min_s: 2}, 24k: {rate: 24000}}\nknnvc: {generator: {preset: hifigan_v1}, demo: null}\n",
+        last="knnvc: {generator: vocos_small}\n",
+    )
+    from snakemake.utils import update_config
+
+    for count in (1, 2, 3):
+        expected: dict[str, Any] = {}
+        for path in paths[:count]:
+            update_config(expected, yaml.safe_load(path.read_text()))
+        assert read(paths[:count]) == expected
+    assert read(paths[:2])["audio"] == {"16k": {"min_s": 2, "max_s": 9}, "24k": {"rate": 24000}}
+
+
+def test_an_alias_of_yaml_is_a_copy_not_the_same_mapping(tmp_path: Path) -> None:
+    paths = write(tmp_path, base="a: &both {x: 1}\nb: *both\n", top="a: {x: 2}\n")
+    assert read(paths) == {"a": {"x": 2}, "b": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("a: [", "not YAML"), ("- a\n", "expected keys with values, found list"), ("", "found NoneType")],
+)
+def test_a_config_file_that_is_none_is_named(tmp_path: Path, text: str, words: str) -> None:
+    (path,) = write(tmp_path, broken=text)
+    with pytest.raises(InputError, match=f"broken.yaml: .*{words}") as caught:
+        read([path])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="none.yaml: no such config file"):
+        read([tmp_path / "none.yaml"])

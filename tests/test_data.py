@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from vcpipe.data import Column, Crops, Variant, Whole, batches, fixed_subset
+from vcpipe.columns import Column, Variant
+from vcpipe.data import Crops, Whole, fixed_subset
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
+from vcpipe.loader import batches
 from vcpipe.store import write_shard
 
 SAMPLES = {"a": 1000, "b": 87, "c": 455, "d": 640}

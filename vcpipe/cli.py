@@ -17,9 +17,12 @@ import typer
 from vcpipe import catalog
 from vcpipe.device import start_torch
 from vcpipe.errors import InputError
+from vcpipe.exchange.cli import export, import_
 from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.command()(export)
+app.command("import")(import_)
 
 
 def main() -> None:
@@ -58,8 +61,8 @@ def _refuse_usage(error: typer.TyperException) -> NoReturn:
 @app.command("make-corpus")
 def make_corpus(made_by: SliceOption, root: PathOption, out: PathOption) -> None:
     """Makes a corpus that vcpipe builds itself (the demo corpus), and notes what made it."""
-    from vcpipe.config import CorpusSettings, check
     from vcpipe.manifest import atomic_path
+    from vcpipe.settings import CorpusSettings, check
 
     content = json.loads(made_by)
     values = {k: v for k, v in content.items() if k != "revision"}
@@ -123,8 +126,8 @@ def words(
     out: PathOption,
 ) -> None:
     """Writes when each word of the recordings of a list is said, for corpora that know it."""
-    from vcpipe.config import CorpusSettings, check
     from vcpipe.corpora.words import write_words
+    from vcpipe.settings import CorpusSettings, check
 
     values = json.loads(corpus)
     settings: CorpusSettings = check(catalog.corpus(values["kind"], "corpus").Settings, values, "corpus")

@@ -8,171 +8,29 @@ Only the standard library and pydantic are imported here: every `snakemake` star
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Any, cast
 
-from pydantic import BaseModel, BeforeValidator, Field, PositiveInt, PrivateAttr, ValidationError, field_validator
+from pydantic import Field
 
 from vcpipe import catalog
 from vcpipe.audio_settings import AudioSettings
 from vcpipe.errors import InputError
-from vcpipe.grid import Grid
-from vcpipe.settings import Settings
-
-Slice = dict[str, Any]
+from vcpipe.settings import (
+    CorpusSettings,
+    DerivedSettings,
+    FeatureSettings,
+    JudgeSettings,
+    PackSettings,
+    Settings,
+    Slice,
+    check,
+)
 
 AUDIO_REVISION = 2
 JUDGE_REVISION = 1
-
-
-class CorpusSettings(Settings):
-    """What every corpus has. Kinds add their own keys in `vcpipe/corpora/<kind>.py`."""
-
-    REVISION: ClassVar[int]
-    NOT_CONTENT: ClassVar[set[str]] = {"root", "shards", "max_reject_share", "splits", "valid_share"}
-
-    kind: str
-    root: str = Field("", description="folder of the recordings, never written to; empty: where they are made")
-    shards: PositiveInt = Field(4, le=1000, description="files per feature; a speaker stays within one")
-    max_reject_share: float = Field(0.05, ge=0, le=1, description="more unusable recordings than this is an error")
-    splits: str = Field("", description="folder with train.csv, valid.csv, test.csv; empty: the corpus's own split")
-    valid_share: float = Field(0.05, ge=0, lt=1, description="of utterances that no split names, held out by hash")
-
-    def content(self) -> Slice:
-        """The part that decides what the recordings are, not where they lie."""
-        return {**self.model_dump(mode="json", exclude=self.NOT_CONTENT), "revision": self.REVISION}
-
-
-class FeatureSettings(Settings):
-    """What every feature has. Kinds add their own keys in `vcpipe/features/<kind>.py`.
-
-    A kind's class sets `REVISION` (raised whenever its numbers change) and answers `grid` and `dim` from its settings.
-    """
-
-    REVISION: ClassVar[int]
-    NOT_CONTENT: ClassVar[set[str]] = {"audio"}
-    ROWS: ClassVar[Literal["frame", "utterance", "speaker"]] = "frame"
-    """What a row of a shard stands for; a frame is one of `grid`."""
-
-    kind: str
-    audio: str = Field("", description="copy of the recordings that it reads; empty: the one at its rate")
-    dtype: Literal["float16", "float32", "int16"] = "float16"
-
-    @field_validator("dtype", check_fields=False)
-    @classmethod
-    def _whole_numbers_for_units(cls, dtype: str) -> str:
-        """Units are whole numbers, which half floats have only up to 2048; everything else is lost when rounded."""
-        usual = cls.model_fields["dtype"].default
-        if (dtype == "int16") != (usual == "int16"):
-            expected = "int16, its values are numbers of units" if usual == "int16" else "float16 or float32"
-            raise ValueError(f"expected {expected}")
-        return dtype
-
-    @property
-    def torch(self) -> bool:
-        """Whether its code needs torch, whose import costs seconds."""
-        return True
-
-    @property
-    def grid(self) -> Grid:
-        """The rate that the feature reads and the samples that one of its frames covers."""
-        raise NotImplementedError
-
-    @property
-    def dim(self) -> int:
-        """Columns of the feature. A kind may need its weights to know: then it reads their header only."""
-        raise NotImplementedError
-
-    def content(self) -> Slice:
-        """Everything that decides the numbers: the settings and the revision of the code."""
-        return {**self.model_dump(mode="json", exclude=self.NOT_CONTENT), "revision": self.REVISION}
-
-
-def _name_or_names(of: object) -> object:
-    if isinstance(of, str) or (isinstance(of, list | tuple) and all(isinstance(name, str) for name in of)):
-        return of
-    raise ValueError("expected the name of a feature, or a list of names")
-
-
-class DerivedSettings(FeatureSettings):
-    """A feature that is made of other features, not of recordings: `of` names them in `features:`."""
-
-    NOT_CONTENT: ClassVar[set[str]] = FeatureSettings.NOT_CONTENT | {"of"}
-    PARENTS: ClassVar[int] = 1
-    """How many features it is made of."""
-
-    of: Annotated[str | tuple[str, ...], BeforeValidator(_name_or_names)] = Field(
-        description="the features that it is made of"
-    )
-    _parents: tuple[FeatureSettings, ...] = PrivateAttr(())
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The features that it is made of."""
-        return (self.of,) if isinstance(self.of, str) else self.of
-
-    @property
-    def parents(self) -> tuple[FeatureSettings, ...]:
-        """The settings of the features that it is made of, from which its grid and columns follow."""
-        return self._parents
-
-    def bind(self, parents: tuple[FeatureSettings, ...]) -> None:
-        """Says what the names in `of` stand for; refuses what the kind cannot be made of."""
-        self._parents = parents
-        self.check_parents()
-
-    def check_parents(self) -> None:
-        """Kinds refuse here what they cannot be made of, by a ValueError."""
-
-    @property
-    def torch(self) -> bool:
-        """Kinds that need torch say so."""
-        return False
-
-    @property
-    def grid(self) -> Grid:
-        """That of the first parent."""
-        return self.parents[0].grid
-
-    @property
-    def dim(self) -> int:
-        """Columns of the first parent."""
-        return self.parents[0].dim
-
-    @property
-    def fitted_on(self) -> str:
-        """The corpus on which a model is fitted before the feature can be made; empty where there is none."""
-        return ""
-
-
-class JudgeSettings(Settings):
-    """Who judges the conversions, by name."""
-
-    asr: Literal["whisper_tiny_en"] = "whisper_tiny_en"
-    verifier: Literal["ge2e"] = "ge2e"
-    enrolment: PositiveInt = Field(10, description="recordings of a speaker that make up the speaker's centroid")
-
-
-class PackSettings(Settings):
-    """Which columns of which utterances are packed as tars, for a trainer that streams them."""
-
-    REVISION: ClassVar[int] = 1
-
-    corpus: str
-    columns: dict[str, str | tuple[str, ...]] = Field(
-        description="name in a batch: a feature, a copy of the recordings, or several to draw from"
-    )
-    split: Literal["train", "valid", "test"] = "train"
-    target_mib: PositiveInt = Field(256, description="size of a tar")
-    bits: Literal[16, 24] = Field(24, description="of the FLAC that recordings are stored in")
-
-    def variants(self, column: str) -> tuple[str, ...]:
-        """The features or copies that a column is drawn from."""
-        found = self.columns[column]
-        return (found,) if isinstance(found, str) else found
 
 
 class Config(Settings):
@@ -326,11 +184,6 @@ class Config(Settings):
         }
 
 
-def canonical(value: Slice) -> str:
-    """One string for one meaning: sorted keys, no blanks, so that equal slices are equal strings."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-
-
 def read(paths: Sequence[Path]) -> dict[str, Any]:
     """The mapping of config files, each laid over those before it as `snakemake --configfile` does."""
     import yaml
@@ -394,16 +247,6 @@ def load(raw: Mapping[str, Any]) -> Config:
         config.pack_slice(name)
         config.pack_copy(name)
     return config
-
-
-def check(model: type[BaseModel], raw: object, where: str) -> Any:
-    """Makes a settings object of a mapping, or raises an InputError that names the key's path."""
-    if not isinstance(raw, Mapping):
-        raise InputError(f"config key '{where}': expected keys with values, found {raw!r}")
-    try:
-        return model.model_validate(dict(raw))
-    except ValidationError as error:
-        raise InputError(_explain(error, model, where)) from None
 
 
 def _bind(config: Config, name: str, above: tuple[str, ...]) -> None:
@@ -524,29 +367,3 @@ def _named(table: dict[str, Any], name: str, where: str, section: str) -> Any:
     if name not in table:
         raise InputError(f"config key '{where}': '{name}' is not under {section}; {catalog.nearest(name, list(table))}")
     return table[name]
-
-
-def _explain(error: ValidationError, model: type[BaseModel], where: str) -> str:
-    faults = error.errors()
-    first = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])  # likely a misspelt key
-    path = ".".join([where, *(str(part) for part in first["loc"])])
-    if first["type"] == "extra_forbidden":
-        owner: Any = model
-        for part in first["loc"][:-1]:
-            owner = _submodel(owner, part)
-        known = list(owner.model_fields) if owner is not None else []
-        return f"config key '{path}' is unknown; {catalog.nearest(str(first['loc'][-1]), known)}"
-    if first["type"] == "missing":
-        field = getattr(model, "model_fields", {}).get(first["loc"][-1])
-        meaning = f" ({field.description})" if field is not None and field.description else ""
-        return f"config key '{path}'{meaning} is missing; add `{first['loc'][-1]}: ...`"
-    return f"config key '{path}': {first['msg'].removeprefix('Value error, ')}; found {first['input']!r}"
-
-
-def _submodel(owner: Any, part: object) -> Any:
-    """The model behind a field of a model, looking through Optional and unions; None when there is none."""
-    field = getattr(owner, "model_fields", {}).get(part)
-    if field is None:
-        return owner
-    options = [field.annotation, *getattr(field.annotation, "__args__", ())]
-    return next((o for o in options if isinstance(o, type) and issubclass(o, BaseModel)), None)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter, defaultdict
-from collections.abc import Mapping
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import soundfile
 
 from vcpipe import audio
-from vcpipe.config import Config, FeatureSettings
+from vcpipe.config import Config
 from vcpipe.corpora import lists
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate, Utterance, read_table, shard_names
+from vcpipe.settings import FeatureSettings
 from vcpipe.store import CHUNK_BYTES
 
 SAMPLES = 200
-"""Recordings whose headers are read to learn how many seconds a byte holds."""
+"""Recordings of each kind of file whose headers are read to learn how many seconds a byte holds, at most."""
 ITEM_BYTES = {"float16": 2, "float32": 4, "int16": 2}
-SHARD_BYTES = 10_000  # header of a shard
-ROW_BYTES = 90  # id, offset, and the share of the index, of one utterance
+SHARD_BYTES = 5_000  # header of a shard, most of it its slice
+ROW_BYTES = 35  # id and offset of one utterance
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,15 @@ def forecast(config: Config, results: Path) -> tuple[dict[str, Length], list[Ent
     lengths: dict[str, Length] = {}
     entries: list[Entry] = []
     for corpus, settings in config.corpora.items():
+        of_copy = _lengths(config, corpus, results)
+        lengths[corpus] = next(iter(of_copy.values()))
         for copy, kept in config.audio.items():
-            length = _length(config, copy, corpus, results)
-            lengths.setdefault(corpus, length)
+            length = of_copy[copy]
             rows = round(length.seconds * kept.rate)
             size = _shards(rows * 4, length.utterances, settings.shards) if length.seconds else 0
             entries.append(Entry(f"audio {copy}", corpus, size, _found(results / "audio" / copy / corpus)))
         for name, feature in config.features.items():
-            length = _length(config, config.copy_of(name), corpus, results)
-            size = feature_bytes(feature, length, settings.shards)
+            size = feature_bytes(feature, of_copy[config.copy_of(name)], settings.shards)
             entries.append(Entry(f"feature {name}", corpus, size, _found(results / "features" / name / corpus)))
     return lengths, entries
 
@@ -99,13 +101,24 @@ def table(config: Config, results: Path) -> str:
     return "\n".join(lines)
 
 
-def _length(config: Config, copy: str, corpus: str, results: Path) -> Length:
-    """Of the manifest where there is one; else estimated from the headers of some recordings and the sizes of all."""
-    manifest = results / "audio" / copy / corpus / "manifest.csv"
-    if manifest.is_file():
-        rows = read_table(manifest, Utterance)
-        seconds = sum(u.n_samples / u.sample_rate for u in rows)
-        return Length(seconds, len(rows), len({u.speaker for u in rows}), "measured")
+def _lengths(config: Config, corpus: str, results: Path) -> dict[str, Length]:
+    """Of each copy: that of its manifest where there is one; else one estimate for all, which takes a scan."""
+    out: dict[str, Length] = {}
+    estimate: Length | None = None
+    for copy in config.audio:
+        manifest = results / "audio" / copy / corpus / "manifest.csv"
+        if manifest.is_file():
+            rows = read_table(manifest, Utterance)
+            seconds = sum(u.n_samples / u.sample_rate for u in rows)
+            out[copy] = Length(seconds, len(rows), len({u.speaker for u in rows}), "measured")
+        else:
+            estimate = estimate or _unmade(config, corpus, results)
+            out[copy] = estimate
+    return out
+
+
+def _unmade(config: Config, corpus: str, results: Path) -> Length:
+    """Estimated from the headers of some recordings and the sizes of all."""
     settings, folder = config.corpora[corpus], results / "corpora" / corpus
     try:
         lists.refresh(corpus, settings, folder)
@@ -113,27 +126,35 @@ def _length(config: Config, copy: str, corpus: str, results: Path) -> Length:
         return Length(0, 0, 0, f"unknown: {error}")
     names = [folder / "lists" / f"{name}.csv" for name in shard_names(settings.shards)]
     listed = [c for name in names for c in read_table(name, Candidate)]
-    seconds = _estimate(Path(settings.root), listed)
-    how = f"estimated from {min(SAMPLES, len(listed))} headers" if seconds else "unknown: it is made at the first run"
+    seconds, n_headers = _estimate(Path(settings.root), listed)
+    how = f"estimated from {n_headers} headers" if seconds else "unknown: it is made at the first run"
     return Length(seconds, len(listed), len({c.speaker for c in listed}), how)
 
 
-def _estimate(root: Path, listed: list[Candidate]) -> float:
-    """Seconds of all recordings: their bytes, by kind of file, times the seconds a byte holds in a sample of them."""
-    size: Counter[str] = Counter()
+def _estimate(root: Path, listed: list[Candidate]) -> tuple[float, int]:
+    """Seconds of all recordings, and how many headers were read for that.
+
+    Of each kind of file a sample is looked at; the line through its sizes and lengths tells the rest from their sizes.
+    """
+    kinds: dict[str, list[Candidate]] = defaultdict(list)
     for c in listed:
-        size[Path(c.path).suffix] += _bytes(c)
-    heard: dict[str, float] = defaultdict(float)
-    heard_bytes: dict[str, float] = defaultdict(float)
-    for c in listed[:: max(1, len(listed) // SAMPLES)]:
-        if seconds := _seconds(root / c.path):
-            heard[Path(c.path).suffix] += seconds
-            heard_bytes[Path(c.path).suffix] += _bytes(c)
-    return sum(total * _ratio(heard, heard_bytes, suffix) for suffix, total in size.items())
+        kinds[Path(c.path).suffix.lower()].append(c)
+    total, n_headers = 0.0, 0
+    for files in kinds.values():
+        sample = files[:: -(-len(files) // SAMPLES)]
+        seconds = [_seconds(root / c.path) for c in sample]
+        slope, intercept = _line(list(map(_bytes, sample)), seconds)
+        total += max(0.0, slope * sum(map(_bytes, files)) + intercept * len(files))
+        n_headers += sum(s > 0 for s in seconds)
+    return total, n_headers
 
 
-def _ratio(heard: Mapping[str, float], heard_bytes: Mapping[str, float], suffix: str) -> float:
-    return heard[suffix] / heard_bytes[suffix] if heard_bytes[suffix] else 0.0
+def _line(sizes: Sequence[int], seconds: Sequence[float]) -> tuple[float, float]:
+    """Slope and intercept; flat where all sizes are equal."""
+    if len(set(sizes)) == 1:
+        return 0.0, statistics.fmean(seconds)
+    slope, intercept = statistics.linear_regression(sizes, seconds)
+    return slope, intercept
 
 
 def _bytes(candidate: Candidate) -> int:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcpipe.config import Slice
 from vcpipe.errors import InputError
 from vcpipe.manifest import Measured, Reject, Utterance, atomic_path, read_table, shard_names
+from vcpipe.settings import Slice
 from vcpipe.store import Shards
 
 Row = dict[str, Any]
@@ -55,7 +55,7 @@ def write_stats(audio: Path, n_shards: int, f0: Path | None, f0_slice: Slice | N
         )
     if f0 is None:
         rows = [_utterance(u, measured[u.utt_id], None) for u in manifest]
-        pooled: dict[str, list[float]] = {}
+        pooled: dict[str, list[float]] | None = None
     else:
         with Shards(f0, names, f0_slice) as shards:
             rows, pooled = _with_f0(manifest, measured, shards)
@@ -79,7 +79,8 @@ def by_speaker(rows: Iterable[Row], pooled: Mapping[str, Sequence[float]] | None
 
     Args:
         rows: of utterances.
-        pooled: for each speaker the quantiles of F0 over all voiced frames, in the order of `F0_COLUMNS`.
+        pooled: for each speaker the quantiles of F0 over all voiced frames, in the order of `F0_COLUMNS`; a speaker
+            without is never voiced. None leaves these columns out.
     """
     groups: dict[str, list[Row]] = {}
     for row in rows:
@@ -97,7 +98,7 @@ def by_speaker(rows: Iterable[Row], pooled: Mapping[str, Sequence[float]] | None
             "level_dbfs": _median(members, "level_dbfs"),
             "snr_db": _median(members, "snr_db"),
         }
-        if pooled:
+        if pooled is not None:
             row |= _f0_columns(pooled.get(speaker, ()))
         out.append(row)
     return out
@@ -144,10 +145,10 @@ def _f0_columns(f0_hz: Sequence[float]) -> Row:
 
 
 def _with_f0(
-    manifest: Iterable[Utterance], measured: Mapping[str, Measured], shards: Shards
+    manifest: Sequence[Utterance], measured: Mapping[str, Measured], shards: Shards
 ) -> tuple[list[Row], dict[str, list[float]]]:
     """The rows of all utterances, and the quantiles of every speaker's voiced frames, one speaker in memory."""
-    rows: list[Row] = []
+    rows: dict[str, Row] = {}
     pooled: dict[str, list[float]] = {}
     groups: dict[str, list[Utterance]] = {}
     for u in manifest:
@@ -157,9 +158,9 @@ def _with_f0(
         for u in members:
             f0_hz, flag = shards.read(u.utt_id).T
             voiced.append(f0_hz[flag > 0.5])
-            rows.append(_utterance(u, measured[u.utt_id], _f0_quantiles(voiced[-1])))
+            rows[u.utt_id] = _utterance(u, measured[u.utt_id], _f0_quantiles(voiced[-1]))
         pooled[speaker] = _f0_quantiles(np.concatenate(voiced))
-    return rows, {speaker: found for speaker, found in pooled.items() if found}
+    return [rows[u.utt_id] for u in manifest], {speaker: found for speaker, found in pooled.items() if found}
 
 
 def _f0_quantiles(f0_hz: NDArray[np.float32]) -> list[float]:

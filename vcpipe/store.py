@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from vcpipe.config import Slice, canonical
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
 from vcpipe.manifest import atomic_path
+from vcpipe.settings import Slice, canonical
 
 Row = Literal["frame", "utterance", "speaker"]
 
@@ -127,6 +128,7 @@ class Shard:
             rate, hop = map(int, attrs["grid"].split("/"))
             self._about = {key: attrs[key] for key in ABOUT}
             assert self.values.ndim == 2, "values of one dimension"
+            assert attrs["row"] in get_args(Row), f"a row for every {attrs['row']}"
         except (AssertionError, AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
             raise InputError(f"{self.path}: damaged or not a shard ({error}); {self._again()}") from None
         if attrs["format"] != FORMAT:
@@ -138,9 +140,10 @@ class Shard:
                 f"{self.path}: made under other settings: {difference(self.slice, expect)}; {self._again()}"
             )
         self.grid = Grid(rate, hop)
-        self.row = attrs["row"]
+        self.row: Row = cast(Row, attrs["row"])
         self.checksum = attrs["checksum"]
         self._index = {utt_id: i for i, utt_id in enumerate(self.utt_ids)}
+        self._chunks: NDArray[np.int64] | None = None
 
     def _again(self) -> str:
         return f"make it again: `snakemake --cores all --force {self.path}`"
@@ -182,6 +185,35 @@ class Shard:
         except (OSError, RuntimeError) as error:
             raise InputError(f"{self.path}: damaged ({error}); {self._again()}") from None
         return out
+
+    def will_read(self, utt_id: str, start: int, count: int) -> None:
+        """Lets the disk begin with rows that `read` will ask for; told of many crops, it works at all of them at once.
+
+        From then on the system no longer reads ahead in this file, which takes more time than random crops themselves.
+        A hint changes nothing that is read: what is not there or is damaged is found by `read`.
+        """
+        if self._chunks is None:
+            self._chunks = self._places()
+        size, begin = self.values.chunks[0], self.rows(utt_id).start + start
+        fd = self._file.id.get_vfd_handle()
+        for offset, length in self._chunks[begin // size : (begin + count - 1) // size + 1].tolist():
+            os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
+
+    def _places(self) -> NDArray[np.int64]:
+        """Offset and bytes in the file of each chunk of the values, in their order; of none when that is damaged."""
+        size, end = self.values.chunks[0], self.path.stat().st_size
+        places = np.zeros((-(-len(self.values) // size), 2), np.int64)
+
+        def note(chunk: Any) -> None:
+            places[chunk.chunk_offset[0] // size] = chunk.byte_offset, chunk.size
+
+        try:
+            os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_RANDOM)
+            self.values.id.chunk_iter(note)
+        except (OSError, RuntimeError, IndexError, OverflowError):
+            places[:] = 0
+        inside = (places[:, 1] > 0) & (places.sum(1) <= end)
+        return places if inside.all() else places[:0]
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:
         for utt_id in self.utt_ids:

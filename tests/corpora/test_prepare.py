@@ -1,18 +1,23 @@
 """From a folder of recordings, good and bad, to shards, manifest and rejects."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.conftest import RATE, tone
+from vcpipe.audio import REASONS
 from vcpipe.config import Config, load
 from vcpipe.corpora import lists
 from vcpipe.corpora.prepare import gather, prepare_shard
 from vcpipe.errors import InputError
-from vcpipe.manifest import Candidate, Reject, Split, Utterance, read_table, shard_names, speaker_shard
+from vcpipe.manifest import Candidate, Measured, Reject, Split, Utterance, read_table, shard_names, speaker_shard
+from vcpipe.recordings import workers
+from vcpipe.recordings.process import process
 from vcpipe.store import Shards
 
 SHARDS = 3
@@ -23,13 +28,14 @@ def config(root: Path, audio: dict[str, object] | None = None, **corpus: object)
     return load({"corpora": {"mine": raw}, "audio": {"16k": {"min_s": 0.3, "max_s": 5, **(audio or {})}}})
 
 
-def run(checked: Config, out: Path) -> None:
+def run(checked: Config, out: Path, threads: int = 1) -> None:
     """What the workflow does: lists, one job a shard, and the gathering."""
     corpus = checked.corpora["mine"]
     lists.refresh("mine", corpus, out)
     for name in shard_names(corpus.shards):
         listed, *tables = (out / kind / f"{name}.csv" for kind in ("lists", "manifests", "rejects", "quality"))
-        prepare_shard(checked.audio_slice("16k", "mine"), listed, Path(corpus.root), out / f"{name}.h5", *tables)
+        made_by, shard = checked.audio_slice("16k", "mine"), out / f"{name}.h5"
+        prepare_shard(made_by, listed, Path(corpus.root), shard, *tables, threads)
     gather(out, out, corpus.shards, corpus.max_reject_share)
 
 
@@ -175,3 +181,113 @@ def test_an_utterance_in_two_splits_is_refused(make_folder: Callable[..., Path],
         (tmp_path / f"{split}.csv").write_text("utt_id\nspk0/u0\n")
     with pytest.raises(InputError, match="spk0/u0 is in train.csv too"):
         lists.refresh("mine", config(root, splits=str(tmp_path)).corpora["mine"], tmp_path / "out")
+
+
+SLICE: dict[str, Any] = {"slice": {"by": "energy", "top_db": 30, "min_s": 0.5, "max_s": 2, "silence_s": 0.3}}
+
+
+def phrases(n: int, seconds: float = 1.2, pause_s: float = 0.8) -> np.ndarray:
+    """So many steady sounds, with a pause of faint noise after each."""
+    sound = 0.3 * np.sin(np.arange(round(seconds * RATE)) * 0.07)
+    wave = np.concatenate([np.concatenate([sound, np.zeros(round(pause_s * RATE))]) for _ in range(n)])
+    return wave + np.random.default_rng(0).normal(0, 1e-3, len(wave))
+
+
+def written(root: Path, name: str, wave: np.ndarray, text: str = "") -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, wave, RATE, subtype="FLOAT")
+    if text:
+        path.with_suffix(".txt").write_text(text)
+
+
+def test_slices_have_the_split_of_their_recording_and_a_text_only_when_it_stayed_whole(tmp_path: Path) -> None:
+    root, splits = tmp_path / "corpus", tmp_path / "splits"
+    splits.mkdir()
+    for split, number in (("train", 0), ("valid", 1), ("test", 2)):
+        written(root, f"spk/long{number}.wav", phrases(3), "one two three")
+        written(root, f"spk/short{number}.wav", phrases(1, 0.9, 0.2), "one")
+        (splits / f"{split}.csv").write_text(f"utt_id\nspk/long{number}\nspk/short{number}\n")
+    run(config(root, {"max_s": 60, **SLICE}, splits=str(splits)), tmp_path / "out")
+    rows = read_table(tmp_path / "out" / "manifest.csv", Utterance)
+    assert {u.utt_id for u in rows} == {
+        f"spk/{name}{n}/{i:03d}" for n in range(3) for name, parts in (("long", 3), ("short", 1)) for i in range(parts)
+    }
+    for u in rows:
+        assert u.split == ("train", "valid", "test")[int(u.recording[-1])]
+        assert u.recording == u.utt_id.rpartition("/")[0] and u.path == f"{u.recording}.wav"
+        assert u.text == ("one" if "short" in u.utt_id else "")
+        assert u.n_samples == round((u.stop_s - u.start_s) * RATE)
+    long = [u for u in rows if u.recording == "spk/long0"]
+    assert all(a.stop_s <= b.start_s for a, b in zip(long, long[1:], strict=False))
+
+
+def test_a_gate_rejects_with_its_number_and_what_it_rejects_is_no_fault_of_the_corpus(tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    for n in range(3):
+        written(root, f"spk/clipped{n}.wav", np.clip(4 * phrases(1), -1, 1))
+    for n in range(2):
+        written(root, f"spk/clean{n}.wav", phrases(1))
+    run(config(root, {"gates": {"max_clipped_share": 0.01}}, max_reject_share=0.0), tmp_path / "out")
+    rejects = read_table(tmp_path / "out" / "rejects.csv", Reject)
+    assert [(r.utt_id, r.reason) for r in rejects] == [(f"spk/clipped{n}", "clipped") for n in range(3)]
+    share = float(rejects[0].detail.split("%")[0])
+    assert 1 < share < 100 and rejects[0].detail.endswith("gates.max_clipped_share is 1.0000%")
+    assert len(read_table(tmp_path / "out" / "manifest.csv", Utterance)) == 2
+
+
+def test_gates_that_leave_nothing_are_named_as_what_to_loosen(tmp_path: Path) -> None:
+    written(tmp_path / "corpus", "spk/a.wav", phrases(1))
+    checked = config(tmp_path / "corpus", {"gates": {"min_snr_db": 99}})
+    with pytest.raises(InputError, match=r"out: 0 of 1 .*\(1 noisy\), none is left; see .*loosen .*gates") as caught:
+        run(checked, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_what_was_measured_is_of_the_recording_before_anything_was_done_to_it(tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    written(root, "spk/a.wav", phrases(1))
+    written(root, "spk/b.wav", 0.1 * phrases(1))
+    run(config(root, {"min_s": 0.5, "loudness": {"kind": "peak", "level": 0.9}}), tmp_path / "out")
+    measured = {
+        m.utt_id: m for s in shard_names(SHARDS) for m in read_table(tmp_path / "out/quality" / f"{s}.csv", Measured)
+    }
+    assert measured["spk/a"].peak_dbfs == pytest.approx(20 * np.log10(0.3), abs=0.2)
+    assert measured["spk/a"].level_dbfs - measured["spk/b"].level_dbfs == pytest.approx(20, abs=0.01)
+    assert measured["spk/a"].snr_db == pytest.approx(measured["spk/b"].snr_db, abs=0.01)
+    with Shards(tmp_path / "out", shard_names(SHARDS), None) as shards:
+        assert all(np.abs(shards.read(utt_id)).max() == pytest.approx(0.9, abs=1e-4) for utt_id in measured)
+
+
+def test_each_utterance_of_the_manifest_and_no_other_was_measured(tmp_path: Path) -> None:
+    root = tmp_path / "corpus"
+    written(root, "spk/long.wav", phrases(3))
+    written(root, "spk/silent.wav", np.zeros(RATE))
+    run(config(root, {"max_s": 60, **SLICE}, max_reject_share=0.5), tmp_path / "out")
+    utterances = {u.utt_id for u in read_table(tmp_path / "out" / "manifest.csv", Utterance)}
+    tables = [read_table(tmp_path / "out/quality" / f"{s}.csv", Measured) for s in shard_names(SHARDS)]
+    assert {m.utt_id for table in tables for m in table} == utterances == {f"spk/long/{i:03d}" for i in range(3)}
+
+
+def test_more_processes_make_the_same_files(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    checked = config(make_folder(speakers=2, utterances=4))
+    for threads in (1, 4):
+        run(checked, tmp_path / str(threads), threads)
+    for path in sorted((tmp_path / "1").rglob("*.*")):
+        assert path.read_bytes() == (tmp_path / "4" / path.relative_to(tmp_path / "1")).read_bytes(), path
+
+
+def test_a_recording_that_kills_its_process_is_a_reject_like_any_other(
+    make_folder: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deadly(path: str, settings: Any, utt_id: str) -> Any:
+        if utt_id == "spk1/u1":
+            os.abort()
+        return process(path, settings, utt_id)
+
+    monkeypatch.setattr(workers, "process", deadly)
+    run(config(make_folder(2, 3), max_reject_share=0.2), tmp_path / "out")
+    (reject,) = read_table(tmp_path / "out" / "rejects.csv", Reject)
+    assert (reject.utt_id, reject.path, reject.reason) == ("spk1/u1", "spk1/u1.wav", "crashed")
+    assert reject.reason in REASONS and "SIGABRT" in reject.detail
+    assert len(read_table(tmp_path / "out" / "manifest.csv", Utterance)) == 5

@@ -6,7 +6,6 @@ import pytest
 
 from tests.corpora.miniature import touch, write
 from vcpipe.corpora import voxceleb2
-from vcpipe.corpora.files import audio_files
 from vcpipe.errors import InputError
 
 TABLE = "VoxCeleb2 ID ,VGGFace2 ID ,Gender ,Set \nid00012 ,n000012 ,m ,dev \nid00017 ,n000017 ,m ,test \n"

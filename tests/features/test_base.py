@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
 from vcpipe.features.base import Extractor
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings
 
 HOP = 10
 

@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.features import energy
 from vcpipe.features.energy import Settings, load
+from vcpipe.settings import check
 
 
 def noise(n, seed=0):

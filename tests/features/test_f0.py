@@ -4,10 +4,11 @@ import soundfile
 
 from tests.f0.signals import noisy, voice
 from vcpipe import catalog
-from vcpipe.config import check, feature_settings
+from vcpipe.config import feature_settings
 from vcpipe.errors import InputError
 from vcpipe.features import f0
 from vcpipe.features.f0 import Settings, load
+from vcpipe.settings import check
 
 EACH = [
     {"method": "harvest"},

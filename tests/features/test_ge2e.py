@@ -6,11 +6,11 @@ import pytest
 import soundfile
 import torch
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.features import ge2e
 from vcpipe.features.ge2e import Settings, load
 from vcpipe.nn import ge2e as network
+from vcpipe.settings import check
 
 CPU = torch.device("cpu")
 

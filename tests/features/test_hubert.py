@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from tests.nn import encoder_files as files
-from vcpipe.config import canonical, check
 from vcpipe.errors import InputError
 from vcpipe.features import contentvec, hubert, hubert_discrete, hubert_soft, wavlm
+from vcpipe.settings import canonical, check
 
 CPU = torch.device("cpu")
 

@@ -7,10 +7,11 @@ import pytest
 import scipy.signal
 import torch
 
-from vcpipe.config import canonical, check, feature_settings
+from vcpipe.config import feature_settings
 from vcpipe.errors import InputError
 from vcpipe.features import mel
 from vcpipe.features.mel import Settings, load
+from vcpipe.settings import canonical, check
 
 CPU = torch.device("cpu")
 

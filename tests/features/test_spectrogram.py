@@ -3,10 +3,10 @@ import numpy as np
 import pytest
 import torch
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.features import spectrogram
 from vcpipe.features.spectrogram import Settings, load
+from vcpipe.settings import check
 
 CPU = torch.device("cpu")
 

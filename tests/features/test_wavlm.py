@@ -10,10 +10,11 @@ import torch
 
 from tests.nn import encoder_files
 from tests.nn import test_wavlm as microsoft
-from vcpipe.config import check, feature_settings
+from vcpipe.config import feature_settings
 from vcpipe.errors import InputError
 from vcpipe.features import tiny_random, wavlm
 from vcpipe.features.ssl import SpeechFrames
+from vcpipe.settings import check
 
 CPU = torch.device("cpu")
 

@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 
 from tests.nn import whisper_files as files
-from vcpipe.config import canonical, check
 from vcpipe.errors import InputError
 from vcpipe.features import whisper, whisper_tiny_en
 from vcpipe.nn.whisper_weights import load_tiny_en
+from vcpipe.settings import canonical, check
 
 CPU = torch.device("cpu")
 NOISE = torch.randn(16000 * 31, generator=torch.Generator().manual_seed(0)) / 30

@@ -6,10 +6,10 @@ import sys
 import pytest
 import torch
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.features.whisper_tiny_en import Settings, load
 from vcpipe.grid import Grid
+from vcpipe.settings import check
 
 CPU = torch.device("cpu")
 NOISE = torch.randn(48000, generator=torch.Generator().manual_seed(0)) / 30

@@ -7,10 +7,10 @@ import pytest
 import pyworld
 import soundfile
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.features import world, world_aperiodicity, world_envelope
 from vcpipe.grid import Grid
+from vcpipe.settings import check
 
 RATE = 16000
 FORMANTS = ((700, 80), (1200, 100), (2600, 150), (3500, 200))

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import pyworld
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.features.world_aperiodicity import Settings, decode, load
+from vcpipe.settings import check
 
 RATE = 16000
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import pyworld
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.features import world
 from vcpipe.features.world_envelope import Settings, decode, load
 from vcpipe.grid import Grid
+from vcpipe.settings import check
 
 RATE = 16000
 

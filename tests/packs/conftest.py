@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vcpipe.data import Column, Variant
+from vcpipe.columns import Column, Variant
 from vcpipe.grid import Grid
 from vcpipe.manifest import Utterance
 from vcpipe.packs.write import Written, write_packs

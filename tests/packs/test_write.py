@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.packs.conftest import MADE_BY, make_corpus
-from vcpipe.data import Variant
+from vcpipe.columns import Variant
 from vcpipe.errors import InputError
 from vcpipe.packs.names import utt_id_of
 from vcpipe.packs.write import write_packs

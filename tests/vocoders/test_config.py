@@ -3,8 +3,8 @@ import sys
 
 import pytest
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
+from vcpipe.settings import check
 from vcpipe.training.settings import LoopSettings, lr_at
 from vcpipe.vocoders.config import (
     GENERATORS,

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from vcpipe.config import check
+from vcpipe.settings import check
 from vcpipe.vocoders import task
 from vcpipe.vocoders.config import TrainingSettings, VocoderConfig, generator_settings
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from vcpipe.config import check
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
 from vcpipe.manifest import Utterance, write_table
+from vcpipe.settings import check
 from vcpipe.store import write_shard
 from vcpipe.training import runs
 from vcpipe.vocoders import task

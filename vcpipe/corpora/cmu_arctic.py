@@ -13,10 +13,10 @@ import re
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import audio_files, decoded
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 FOLDER = re.compile(r"cmu_us_([a-z0-9]+)_arctic.*")
 LINE = re.compile(r'\(\s*(\S+)\s+"((?:[^"\\]|\\.)*)"\s*\)')

@@ -19,10 +19,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import audio_files, decoded
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 NAME = re.compile(r"\d{6}")
 FIRST = re.compile(r"(\d{6})\s+(\S.*)")

@@ -22,11 +22,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings, canonical
 from vcpipe.corpora import alignments as aligned
 from vcpipe.corpora.espeak import Job, Voice, Word, speak
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings, canonical
 
 MADE = "made.json"
 ALIGNMENTS = "alignments.csv"

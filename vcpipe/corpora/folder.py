@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.alignments import Word, textgrids
 from vcpipe.corpora.files import audio_files, read_text
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 
 class Settings(CorpusSettings):

@@ -16,10 +16,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import audio_files, decoded
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 SPEAKER = re.compile(r"jvs\d{3}")
 Style = Literal["parallel100", "nonpara30", "whisper10", "falset10"]

@@ -13,11 +13,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.alignments import Word, files_below, read_librispeech_alignments, textgrids
 from vcpipe.corpora.files import audio_files, subset_folder
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 
 class Settings(CorpusSettings):

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from vcpipe import catalog
-from vcpipe.config import CorpusSettings
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate, Reject, Row, Split, shard_names, speaker_shard, table, write_table
+from vcpipe.settings import CorpusSettings
 
 SPLITS = ("train", "valid", "test")
 

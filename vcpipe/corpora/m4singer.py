@@ -14,10 +14,10 @@ import unicodedata
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import audio_files, decoded
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 
 class Settings(CorpusSettings):

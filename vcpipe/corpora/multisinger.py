@@ -15,10 +15,10 @@ import unicodedata
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import audio_files, read_text
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 FOLDERS = {"ManRaw": "M", "WomanRaw": "W"}
 SONG = re.compile(r"(\d+)_(.+)")

@@ -15,10 +15,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import decoded
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 NAME = re.compile(r"\d{10}")
 

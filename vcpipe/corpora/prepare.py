@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from vcpipe.audio import GATES
 from vcpipe.audio_settings import AudioSettings
-from vcpipe.config import Slice, check
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
 from vcpipe.manifest import (
@@ -28,6 +27,7 @@ from vcpipe.manifest import (
 )
 from vcpipe.recordings.process import Refusal
 from vcpipe.recordings.workers import processed
+from vcpipe.settings import Slice, check
 from vcpipe.store import write_shard
 
 log = logging.getLogger(__name__)
@@ -122,10 +122,13 @@ def gather(corpus: Path, audio: Path, n_shards: int, max_reject_share: float) ->
     failed = audio / "rejects-of-failed-run.csv"
     if not good or share > max_reject_share:
         write_table(failed, bad, Reject)
-        limit = "none is left" if not good else f"max_reject_share allows {max_reject_share:.1%}"
+        if not good:
+            limit, remedy = "none is left", "mend the corpus or loosen what removed them (gates, min_s, max_s)"
+        else:
+            limit, remedy = f"max_reject_share allows {max_reject_share:.1%}", "mend it or raise max_reject_share"
         raise InputError(
-            f"{unusable} of {len(good) + len(bad)} recordings ({share:.1%}) cannot be used ({why}), {limit}; "
-            f"see {failed}, mend the corpus or raise max_reject_share"
+            f"{audio}: {unusable} of {len(good) + len(bad)} recordings ({share:.1%}) cannot be used ({why}), {limit}; "
+            f"see {failed}, {remedy}"
         )
     failed.unlink(missing_ok=True)
     write_table(audio / "rejects.csv", bad, Reject)

@@ -18,11 +18,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.alignments import Word, cover, files_below
 from vcpipe.corpora.files import audio_files, decoded, read_text
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 RATE = 16000  # of the sample numbers in .TXT and .WRD
 SENTENCE = re.compile(r"(?:SA|SI|SX)\d+")

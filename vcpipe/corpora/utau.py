@@ -23,10 +23,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import audio_files
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 WESTERN = ("cp437", "cp850", "cp1252", "latin-1")
 """What Shift-JIS names are mistaken for when a bank is unzipped."""

@@ -21,11 +21,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.alignments import Word, textgrids
 from vcpipe.corpora.files import audio_files, read_text
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 FOLDERS = {"wav48": "p225_001.wav", "wav48_silence_trimmed": "p225_001_mic1.flac"}  # and how their recordings look
 NAME = re.compile(r"(?P<utt_id>(?P<speaker>[ps]\d+)_\d+)(?:_(?P<microphone>mic[12]))?")

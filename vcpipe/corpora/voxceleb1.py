@@ -17,10 +17,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from vcpipe.catalog import nearest
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import audio_files, decoded
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 TABLE = "vox1_meta.csv"
 FOLDERS = ("wav", "dev/wav", "test/wav")

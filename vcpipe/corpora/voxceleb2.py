@@ -13,10 +13,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from vcpipe.config import CorpusSettings
 from vcpipe.corpora.files import SUFFIXES
 from vcpipe.corpora.voxceleb1 import SPLITS, pieces, speaker_table
 from vcpipe.manifest import Candidate
+from vcpipe.settings import CorpusSettings
 
 TABLE = "vox2_meta.csv"
 FOLDERS = ("aac", "dev/aac", "test/aac")

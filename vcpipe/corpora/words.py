@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vcpipe import catalog
-from vcpipe.config import CorpusSettings
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate, read_lines, read_table, write_lines
+from vcpipe.settings import CorpusSettings
 
 log = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from vcpipe import audio
-from vcpipe.config import Slice
 from vcpipe.evaluation.asr import load_asr
 from vcpipe.evaluation.judge import Trial, judge
 from vcpipe.evaluation.speaker import Embedding, Verifier, centroid, load_verifier
 from vcpipe.manifest import Utterance, atomic_path, read_lines, read_table, shard_names, write_lines
+from vcpipe.settings import Slice
 from vcpipe.store import Shards
 
 log = logging.getLogger(__name__)

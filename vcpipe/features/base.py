@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
 from vcpipe.features import windows
 from vcpipe.features.windows import Piece
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import torch

@@ -11,9 +11,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from vcpipe import catalog
-from vcpipe.config import DerivedSettings, Slice, derived_settings
+from vcpipe.config import derived_settings
 from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, read_table
+from vcpipe.settings import DerivedSettings, Slice
 from vcpipe.store import Shard, write_shard
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from vcpipe import weights
-from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
 from vcpipe.features import windows
 from vcpipe.features.windows import Piece
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import torch

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe import catalog
-from vcpipe.config import Slice, feature_settings
+from vcpipe.config import feature_settings
 from vcpipe.errors import InputError
-from vcpipe.guarded import Failure, Guarded
+from vcpipe.guarded import Failure, Guarded, Raised
+from vcpipe.settings import Slice
 from vcpipe.store import Shard, write_shard
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _shared(shard: Shard, made_by: Slice, threads: int) -> Rows:
     extractor = load_extractor(made_by["feature"], None)
     if threads < 2:
         for utt_id in shard.utt_ids:
-            yield utt_id, extractor.stream(Recording(shard, utt_id))
+            yield utt_id, _naming(shard, utt_id, extractor.stream(Recording(shard, utt_id)))
         return
     opened: list[Shard] = []
 
@@ -97,8 +98,30 @@ def _shared(shard: Shard, made_by: Slice, threads: int) -> Rows:
     with Guarded(frames, threads, LIMIT_S) as pool:
         for utt_id, found in zip(shard.utt_ids, pool.map(shard.utt_ids), strict=True):
             if isinstance(found, Failure):
-                raise InputError(f"{shard.path}: {utt_id}: feature {extractor.settings.kind}: {found.words}")
+                raise _failed(f"{shard.path}: {utt_id}", extractor.settings.kind, found)
             yield utt_id, found
+
+
+def _naming(shard: Shard, utt_id: str, blocks: Iterator[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    """The blocks of an utterance, which is named where they are refused."""
+    try:
+        yield from blocks
+    except InputError as error:
+        raise InputError(f"{shard.path}: {utt_id}: {error}") from None
+
+
+def _failed(place: str, kind: str, failure: Failure) -> Exception:
+    """What a worker met with: one line for what it refused and for how it died, a traceback for a fault of ours."""
+    if isinstance(failure, Raised):
+        last = failure.words.rstrip().rpartition("\n")[2]
+        refused, _, words = last.partition(": ")
+        if refused == f"{InputError.__module__}.{InputError.__qualname__}":
+            return InputError(f"{place}: {words}")
+        return RuntimeError(f"{place}: feature {kind}: {failure.words}")
+    return InputError(
+        f"{place}: feature {kind}: expected frames, found a process {failure.words}; run it again with fewer --cores, "
+        "or take the recording out of the corpus"
+    )
 
 
 class Recording:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import FeatureSettings
 from vcpipe.features import windows
 from vcpipe.features.windows import Piece
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeInt
 
 from vcpipe import weights
-from vcpipe.config import Slice
 from vcpipe.errors import InputError
 from vcpipe.features.base import Extractor
 from vcpipe.features.ssl import SpeechFrames, WeightsSettings, check_precision
+from vcpipe.settings import Slice
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from vcpipe.config import DerivedSettings, Slice
+from vcpipe.settings import DerivedSettings, Slice
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

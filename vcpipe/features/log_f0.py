@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from vcpipe.config import DerivedSettings
+from vcpipe.settings import DerivedSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

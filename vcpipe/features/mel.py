@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from vcpipe import catalog
-from vcpipe.config import FeatureSettings, Slice
 from vcpipe.features.base import Extractor
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings, Slice
 
 if TYPE_CHECKING:
     import torch

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
 from vcpipe.features import windows
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import numpy as np

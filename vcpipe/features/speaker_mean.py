@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import DerivedSettings
+from vcpipe.settings import DerivedSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,9 @@ class Settings(DerivedSettings):
     def check_parents(self) -> None:
         """Means are of numbers, and of what utterances have."""
         if self.parents[0].dtype == "int16" or self.parents[0].ROWS == "speaker":
-            raise ValueError(f"{self.parents[0].kind} has no mean over a speaker; name a feature of utterances or frames")
+            raise ValueError(
+                f"{self.parents[0].kind} has no mean over a speaker; name a feature of utterances or frames"
+            )
 
 
 def derive(

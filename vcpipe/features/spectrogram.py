@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from vcpipe.config import FeatureSettings
 from vcpipe.features.base import Extractor
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import torch

@@ -16,10 +16,10 @@ from pydantic import (
 )
 
 from vcpipe import weights
-from vcpipe.config import FeatureSettings, Slice
 from vcpipe.errors import InputError
 from vcpipe.features.base import Extractor
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings, Slice
 
 if TYPE_CHECKING:
     import torch

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from vcpipe.config import FeatureSettings
 from vcpipe.features.base import Extractor
 from vcpipe.features.ssl import GRID, check_window
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import torch

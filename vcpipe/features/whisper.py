@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from vcpipe import weights
-from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
 from vcpipe.features.base import Extractor
 from vcpipe.features.ssl import LayerSettings, autocast, check_precision
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import torch

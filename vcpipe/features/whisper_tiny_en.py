@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from vcpipe.config import FeatureSettings
 from vcpipe.features.base import Extractor
 from vcpipe.features.whisper import MAX_WINDOW_S, WhisperFrames
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import torch

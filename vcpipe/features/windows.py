@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from vcpipe.config import FeatureSettings
 from vcpipe.errors import InputError
 from vcpipe.features.signal import SignalExtractor
 from vcpipe.grid import Grid
+from vcpipe.settings import FeatureSettings
 
 if TYPE_CHECKING:
     import numpy as np

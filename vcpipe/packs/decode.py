@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from vcpipe.errors import InputError
 from vcpipe.packs.names import SUFFIX, utt_id_of
+from vcpipe.packs.pcm import from_int16
 
 DTYPES = {"<f2", "<f4", "<f8", "|i1", "<i2", "<i4", "<i8", "|u1", "<u2", "<u4", "<u8", "|b1"}
 HEADER = re.compile(
@@ -32,7 +33,7 @@ def decode(sample: Mapping[str, Any]) -> dict[str, Any]:
 
     Returns:
         What stood in `<key>.json`, and each column by its name, the second variant as `<name>.1`: arrays `(T, D)` as
-        stored, sound `(N,)` float32.
+        stored, sound `(N,)` float32 whichever form it has.
 
     Raises:
         InputError: naming the member and the tar, for any other kind of member and for one that is not what it says.
@@ -52,7 +53,7 @@ def decode(sample: Mapping[str, Any]) -> dict[str, Any]:
             out = read_json(data, where)
         elif match := SUFFIX.fullmatch(suffix):
             name = f"{match[1]}.{match[2]}" if match[2] else match[1]
-            columns[name] = read_npy(data, where) if match[3] == "npy" else read_flac(data, where)
+            columns[name] = _READERS[match[3]](data, where)
         else:
             raise InputError(
                 f"{where} is neither .json, .npy nor .flac and is not opened; use tars that `vcpipe pack` wrote"
@@ -106,6 +107,14 @@ def read_flac(data: bytes, where: str) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
+def read_npy16(data: bytes, where: str) -> NDArray[np.float32]:
+    """Sound as a `.npy` of whole numbers of 16 bits, `(N,)` float32 in [-1, 1]."""
+    array = read_npy(data, where)
+    if array.dtype != np.dtype("<i2") or array.shape != (len(array), 1):
+        raise _refused(where, f"is {array.dtype} {array.shape}, expected int16 (N, 1)")
+    return from_int16(array)[:, 0]
+
+
 def read_json(data: bytes, where: str) -> dict[str, Any]:
     """A JSON object of at most `MAX_JSON` bytes."""
     if len(data) > MAX_JSON:
@@ -117,6 +126,9 @@ def read_json(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _refused(where, "is not a JSON object")
     return value
+
+
+_READERS = {"npy": read_npy, "int16.npy": read_npy16, "flac": read_flac}
 
 
 def _refused(where: str, what: str) -> InputError:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.errors import InputError
+from vcpipe.packs.pcm import check_range
 
 Bits = Literal[16, 24]
 BLOCK = 1152
@@ -44,11 +45,7 @@ def encode(wave: NDArray[np.float32], rate: int, bits: Bits = 24) -> bytes:
     """
     import soundfile
 
-    peak = float(np.abs(wave).max(initial=0.0))
-    if peak > 1:
-        raise InputError(
-            f"audio reaches {peak:.3f}, FLAC clips beyond 1; prepare the corpus again, it scales to [-1, 1]"
-        )
+    check_range(wave)
     out = _Blocks()
     with soundfile.SoundFile(out, "w", rate, 1, f"PCM_{bits}", format="FLAC", compression_level=0.0) as f:
         f.write(wave)

@@ -1,6 +1,6 @@
 """`index.json`: what lies where in a folder of packs, so that any crop of any utterance is found without searching.
 
-{"format", "made_by": slice, "columns": {name: {"grid", "dim", "form", "dtypes", "variants": [slice or null]}},
+{"format", "made_by": slice, "columns": {name: {"grid", "dim", "row", "form", "dtypes", "variants": [slice or null]}},
  "tars": [{"name", "bytes", "sha256", "samples": [{"utt_id", "frames", "members": {suffix: [offset, bytes, rows]}}]}]}
 """
 
@@ -16,14 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcpipe.config import Slice, canonical
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
 from vcpipe.packs.decode import DTYPES
 from vcpipe.packs.names import COLUMN, TAR, suffix_of
+from vcpipe.settings import Slice, canonical
+from vcpipe.store import Row
 
 FORMAT = "vcpipe-packs-1"
 NAME = "index.json"
+ROWS = ("frame", "utterance")
+AUDIO_FORMS = ("flac", "npy16")
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,14 @@ class Tar:
 
 @dataclass(frozen=True)
 class Stored:
-    """A column as the packs hold it. `dtypes` and `variants` are by variant; `first`: its place in `Index.members`."""
+    """A column as the packs hold it. `dtypes` and `variants` are by variant; `first`: its place in `Index.members`.
+
+    Forms: `npy`, the values as they are; of sound `flac`, or `npy16`, whole numbers of 16 bits.
+    """
 
     grid: Grid
     dim: int
+    row: Row
     form: str
     dtypes: tuple[str, ...]
     variants: tuple[Slice | None, ...]
@@ -106,12 +113,17 @@ def _columns(raw: Mapping[str, Any]) -> dict[str, Stored]:
         c = raw[name]
         rate, hop = c["grid"].split("/")
         grid, dtypes, variants = Grid(int(rate), int(hop)), tuple(c["dtypes"]), tuple(c["variants"])
-        audio = c["form"] == "flac" and c["dim"] == grid.hop == 1
-        if not COLUMN.fullmatch(name) or not (audio or c["form"] == "npy") or type(c["dim"]) is not int or c["dim"] < 1:
+        form, row, dim = c["form"], c.get("row", "frame"), c["dim"]
+        audio = form in AUDIO_FORMS and row == "frame" and dim == grid.hop == 1
+        if not COLUMN.fullmatch(name) or row not in ROWS or type(dim) is not int or dim < 1:
             raise ValueError(f"column {name!r}")
+        if not (audio or form == "npy"):
+            raise ValueError(f"the form of column {name}")
         if not 0 < len(variants) == len(dtypes) or not set(dtypes) <= DTYPES:
             raise ValueError(f"the variants of column {name}")
-        out[name] = Stored(grid, c["dim"], c["form"], dtypes, variants, first)
+        if form == "npy16" and set(dtypes) != {"<i2"}:
+            raise ValueError(f"the type of column {name}")
+        out[name] = Stored(grid, dim, row, form, dtypes, variants, first)
         first += len(variants)
     return out
 
@@ -152,7 +164,9 @@ def _check(index: Index) -> None:
             here = offset >= 0
             present |= here
             bad = here & ((size < 1) | (rows < 1) | (offset > ends - size))
-            if stored.form == "npy":
+            if stored.row == "utterance":
+                bad |= here & (rows != 1)
+            if stored.form != "flac":
                 bad |= here & (rows > size // (np.dtype(dtype).itemsize * stored.dim))
             if bad.any():
                 raise ValueError(f"{index.utt_ids[int(bad.argmax())]}: a member of column {name} that does not fit")

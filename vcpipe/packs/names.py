@@ -7,7 +7,8 @@ import re
 from vcpipe.errors import InputError
 
 COLUMN = re.compile(r"[a-z][a-z0-9_]*")
-SUFFIX = re.compile(r"([a-z][a-z0-9_]*)(?:\.([1-9][0-9]{0,3}))?\.(npy|flac)")
+EXTENSIONS = {"npy": "npy", "npy16": "int16.npy", "flac": "flac"}  # of each form; npy16 is sound as whole numbers
+SUFFIX = re.compile(r"([a-z][a-z0-9_]*)(?:\.([1-9][0-9]{0,3}))?\.(npy|int16\.npy|flac)")
 KEY = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9a-f]{2})+")
 TAR = re.compile(r"[0-9]{6,}\.tar")
 
@@ -41,4 +42,4 @@ def utt_id_of(key: str) -> str:
 
 def suffix_of(column: str, variant: int, form: str) -> str:
     """What follows the key in a member's name: `units.npy`, `units.1.npy` for the second variant, `wav.flac`."""
-    return f"{column}.{variant}.{form}" if variant else f"{column}.{form}"
+    return f"{column}.{variant}.{EXTENSIONS[form]}" if variant else f"{column}.{EXTENSIONS[form]}"

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vcpipe.config import Slice
-from vcpipe.data import Variant
+from vcpipe.columns import Variant
 from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, read_table
 from vcpipe.packs.write import write_packs
+from vcpipe.settings import Slice
 
 log = logging.getLogger(__name__)
 

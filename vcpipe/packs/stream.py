@@ -14,35 +14,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcpipe.config import Slice, canonical
-from vcpipe.data import Plan, collate, common_grid, cut, plan, rank_of
+from vcpipe.data import Cutter, Plan, plan, rank_of
 from vcpipe.errors import InputError
 from vcpipe.loader import Batch
 from vcpipe.packs.flac import about, decode_crop
+from vcpipe.packs.pcm import from_int16
 from vcpipe.packs.tars import Tars
+from vcpipe.settings import Slice, canonical
 from vcpipe.store import difference
 
 
 class PackColumn:
-    """One column of packs; what `vcpipe.data.Column` is to shards, so `vcpipe.data.Whole` reads it too."""
+    """One column of packs; what `vcpipe.columns.Column` is to shards, so `vcpipe.data.Whole` reads it too."""
 
     def __init__(self, name: str, packs: Packs):
         stored = packs.index.columns[name]
-        self.name, self.grid, self.dim, self._stored, self._packs = name, stored.grid, stored.dim, stored, packs
+        self.name, self.grid, self.dim, self.row = name, stored.grid, stored.dim, stored.row
+        self._stored, self._packs = stored, packs
         self._dtypes = [np.dtype(dtype) for dtype in stored.dtypes]
+        self._members = packs.index.members[:, stored.first :][:, : len(self._dtypes)]
 
     def __contains__(self, utt_id: str) -> bool:
         return utt_id in self._packs.number
 
     def holders(self, utt_id: str) -> list[int]:
         """The variants that have an utterance."""
-        members = self._packs.index.members[self._packs.number[utt_id], self._stored.first :][: len(self._dtypes), 0]
-        return [v for v, offset in enumerate(members.tolist()) if offset >= 0]
+        offsets = self._members[self._packs.number[utt_id], :, 0].tolist()
+        return [v for v, offset in enumerate(offsets) if offset >= 0]
 
     def length(self, utt_id: str) -> int:
         """Rows of an utterance."""
-        variant = self._stored.first + self.holders(utt_id)[0]
-        return int(self._packs.index.members[self._packs.number[utt_id], variant, 2])
+        return int(self._members[self._packs.number[utt_id], self.holders(utt_id)[0], 2])
 
     def read(self, utt_id: str, variant: int, start: int, count: int) -> NDArray[Any]:
         """`count` rows from `start`, `(count, D)`.
@@ -51,17 +53,18 @@ class PackColumn:
             InputError: naming tar and utterance, when they are not there or damaged.
         """
         number = self._packs.number[utt_id]
-        offset, size, rows = self._packs.index.members[number, self._stored.first + variant].tolist()
+        offset, size, rows = self._members[number, variant].tolist()
         if start < 0 or count < 0 or start + count > rows:
             raise InputError(
                 f"{utt_id}: '{self.name}' has {rows} rows in the packs, asked for {start}+{count}; pack again"
             )
         tar, tars = self._packs.tar_of(number), self._packs.tars
-        if self._stored.form == "npy":
+        if self._stored.form != "flac":
             dtype = self._dtypes[variant]
             row = dtype.itemsize * self.dim
             data = tars.read(tar, offset + size - (rows - start) * row, count * row)
-            return np.frombuffer(data, dtype).reshape(count, self.dim)
+            array = np.frombuffer(data, dtype).reshape(count, self.dim)
+            return from_int16(array) if self._stored.form == "npy16" else array
         try:
             wave = decode_crop(lambda at, n: tars.read(tar, offset + at, n), size, rows, start, count)
         except InputError as error:
@@ -71,9 +74,9 @@ class PackColumn:
     def will_read(self, utt_id: str, variant: int, start: int, count: int) -> None:
         """Lets the disk begin with what `read` will ask for."""
         number = self._packs.number[utt_id]
-        offset, size, rows = self._packs.index.members[number, self._stored.first + variant].tolist()
+        offset, size, rows = self._members[number, variant].tolist()
         tar, tars = self._packs.tar_of(number), self._packs.tars
-        if self._stored.form == "npy":
+        if self._stored.form != "flac":
             row = self._dtypes[variant].itemsize * self.dim
             tars.will_read(tar, offset + size - (rows - start) * row, count * row)
         else:
@@ -100,11 +103,12 @@ class Packs:
             words = difference(self.index.made_by, expect)
             raise InputError(f"{where}: made under other settings: {words}; make the packs again with snakemake")
         self.number = {utt_id: i for i, utt_id in enumerate(self.index.utt_ids)}
-        self._first = np.asarray([tar.first for tar in self.index.tars])
+        counts = [tar.count for tar in self.index.tars]
+        self._tar = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
     def tar_of(self, number: int) -> int:
         """Which tar holds a sample."""
-        return int(np.searchsorted(self._first, number, side="right")) - 1
+        return int(self._tar[number])
 
     def columns(self, names: Sequence[str] = ()) -> list[PackColumn]:
         """Columns by their names, by default all."""
@@ -149,7 +153,8 @@ class Stream:
         self.packs, self.frames, self.batch, self.seed, self.shuffle = packs, frames, batch, seed, shuffle
         self.rank, self.world = rank_of(rank, world)
         self.columns: Sequence[PackColumn] = packs.columns(columns)
-        self.grid, self.ratios = common_grid(self.columns)
+        self._cut = Cutter(self.columns, frames)
+        self.grid, self.ratios = self._cut.grid, self._cut.ratios
         self._epoch: tuple[int, NDArray[np.int64], NDArray[np.int64]] | None = None
         self._window: tuple[tuple[int, int], NDArray[np.int64]] | None = None
 
@@ -158,12 +163,7 @@ class Stream:
         return -(-len(self.packs.index.utt_ids) // (self.batch * self.world))
 
     def __getitem__(self, step: int) -> Batch:
-        plans = [self._plan(step * self.batch + i) for i in range(self.batch)]
-        for utt_id, start, count, variants in plans:
-            for column, ratio, variant in zip(self.columns, self.ratios, variants, strict=True):
-                column.will_read(utt_id, variant, start * ratio, count * ratio)
-        items = [cut(self.columns, self.ratios, planned, self.frames) for planned in plans]
-        return collate(items, self.columns, self.grid)
+        return self._cut(step, self._plans)
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the batches, as JSON values."""
@@ -182,6 +182,9 @@ class Stream:
         """Closes the tars; they are opened again when they are needed."""
         self.packs.tars.close()
 
+    def _plans(self, step: int) -> list[Plan]:
+        return [self._plan(step * self.batch + i) for i in range(self.batch)]
+
     def _plan(self, turn: int) -> Plan:
         """The crop that this rank takes at one of its turns; the ranks' turns interleave to the endless row."""
         index, position = self.packs.index, turn * self.world + self.rank
@@ -190,18 +193,22 @@ class Stream:
         return plan(self.columns, index.utt_ids[number], int(index.frames[number]), self.frames, rng)
 
     def _sample(self, turn: int, epoch: int) -> int:
+        window, place = divmod(turn - self._turns(self.rank, epoch), self.shuffle)
+        if self._window is None or self._window[0] != (epoch, window):
+            self._window = (epoch, window), self._samples(epoch, window)
+        return int(self._window[1][place])
+
+    def _samples(self, epoch: int, window: int) -> NDArray[np.int64]:
+        """The samples of a window of this rank, in the order of its turns."""
         order, ends = self._tars(epoch)
         sizes = [self._turns(rank, epoch + 1) - self._turns(rank, epoch) for rank in range(self.rank + 1)]
         begin, size = sum(sizes[:-1]), sizes[-1]
-        window, place = divmod(turn - self._turns(self.rank, epoch), self.shuffle)
-        if self._window is None or self._window[0] != (epoch, window):
-            count = min(self.shuffle, size - window * self.shuffle)
-            rng = np.random.default_rng([self.seed, 2, epoch, self.rank, window])
-            self._window = (epoch, window), rng.permutation(count)
-        at = begin + window * self.shuffle + int(self._window[1][place])
-        tar = int(np.searchsorted(ends, at, side="right"))
-        entry = self.packs.index.tars[order[tar]]
-        return entry.first + entry.count - (int(ends[tar]) - at)
+        rng = np.random.default_rng([self.seed, 2, epoch, self.rank, window])
+        at = begin + window * self.shuffle + rng.permutation(min(self.shuffle, size - window * self.shuffle))
+        tars = np.searchsorted(ends, at, side="right")
+        last = np.asarray([tar.first + tar.count for tar in self.packs.index.tars])
+        samples: NDArray[np.int64] = last[order[tars]] - (ends[tars] - at)
+        return samples
 
     def _turns(self, rank: int, epoch: int) -> int:
         """Turns of a rank before an epoch."""

@@ -15,13 +15,14 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vcpipe.config import Slice
-from vcpipe.data import Column, Variant, common
+from vcpipe.columns import Column, Variant, common
 from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, atomic_path
 from vcpipe.packs.flac import Bits, encode
 from vcpipe.packs.index import NAME, dump
 from vcpipe.packs.names import COLUMN, TAR, key_of, suffix_of
+from vcpipe.packs.pcm import to_int16
+from vcpipe.settings import Slice
 
 PROBES = 8  # utterances that are encoded to learn how well the audio compresses
 
@@ -45,6 +46,7 @@ def write_packs(
     target_mib: float | None = None,
     n_tars: int | None = None,
     audio_columns: Collection[str] = (),
+    audio_form: AudioForm = "flac",
     bits: Bits = 24,
 ) -> Written:
     """Writes the columns of the utterances as tars and `index.json`; one utterance is in memory at a time.
@@ -59,7 +61,8 @@ def write_packs(
         utterances: rows of the manifest; those that a column lacks are left out.
         made_by: slice of the packs.
         target_mib: size of a tar; or give `n_tars`, their number. Never more tars than utterances.
-        audio_columns: stored as FLAC; of single samples, in [-1, 1].
+        audio_columns: stored as sound; of single samples, in [-1, 1].
+        audio_form: `flac`, or `npy16`, whole numbers of 16 bits, exact to 2**-15. @@@
         bits: of FLAC. It is not float32: 24 bits differ from it by at most 2**-23 (1.2e-7), 16 bits by 2**-15 (3e-5).
 
     Raises:
@@ -71,7 +74,7 @@ def write_packs(
     opened = [_column(name, variants, rows, name in audio_columns) for name, variants in columns.items()]
     if unknown := set(audio_columns) - set(columns):
         raise InputError(f"packs: audio column '{min(unknown)}' is none of the columns {', '.join(columns)}")
-    forms = {c.name: "flac" if c.name in audio_columns else "npy" for c in opened}
+    forms: dict[str, str] = {c.name: audio_form if c.name in audio_columns else "npy" for c in opened}
     kept, frames = common(opened, rows)
     kept.sort(key=lambda utt_id: (hashlib.blake2b(utt_id.encode(), digest_size=8).digest(), utt_id))
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,6 +104,7 @@ def write_packs(
         c.name: {
             "grid": str(c.grid),
             "dim": c.dim,
+            "row": c.row,
             "form": forms[c.name],
             "dtypes": [dtypes.get((c.name, v), "<f4") for v in range(len(c.variants))],
             "variants": [variant.expect for variant in c.variants],
@@ -116,8 +120,8 @@ def write_packs(
 class _Dtypes(dict[tuple[str, int], str]):
     """The dtype of each column and variant; one for all of its utterances."""
 
-    def note(self, column: str, variant: int, array: NDArray[Any], utt_id: str) -> None:
-        found = array.dtype.newbyteorder("<").str
+    def note(self, column: str, variant: int, dtype: np.dtype[Any], utt_id: str) -> None:
+        found = dtype.newbyteorder("<").str
         if self.setdefault((column, variant), found) != found:
             raise InputError(f"{utt_id}: '{column}' is {found}, {self[column, variant]} elsewhere; extract it again")
 
@@ -153,10 +157,10 @@ def _column(name: str, variants: Sequence[Variant], rows: Mapping[str, Utterance
     if not COLUMN.fullmatch(name) or name == "json":
         raise InputError(f"packs: column '{name}': a name has small letters, digits and _, and is not json")
     column = Column(name, variants, rows)
-    if audio and (column.dim, column.grid.hop) != (1, 1):
+    if audio and (column.dim, column.grid.hop, column.row) != (1, 1, "frame"):
         raise InputError(
-            f"packs: '{name}' has {column.dim} columns on grid {column.grid}, only single samples (hop 1) are FLAC; "
-            "take it out of the audio columns"
+            f"packs: '{name}' has {column.dim} columns on grid {column.grid}, a row for every {column.row}; only single "
+            "samples (hop 1) are sound; take it out of the audio columns"
         )
     return column
 
@@ -179,16 +183,21 @@ def _sample(
         length = column.length(row.utt_id)
         for variant in column.holders(row.utt_id):
             array = column.read(row.utt_id, variant, 0, length)
-            dtypes.note(column.name, variant, array, row.utt_id)
+            data, dtype = _encoded(row.utt_id, column, array, forms[column.name], bits)
+            dtypes.note(column.name, variant, dtype, row.utt_id)
             suffix = suffix_of(column.name, variant, forms[column.name])
-            data = _flac(row.utt_id, column, array, bits) if suffix.endswith("flac") else _npy(array)
             members[suffix] = [tar.add(f"{key}.{suffix}", data), len(data), length]
     return {"utt_id": row.utt_id, "frames": frames, "members": members}
 
 
-def _flac(utt_id: str, column: Column, array: NDArray[Any], bits: Bits) -> bytes:
+def _encoded(utt_id: str, column: Column, array: NDArray[Any], form: str, bits: Bits) -> tuple[bytes, np.dtype[Any]]:
+    """The bytes of a member, and the type of what they hold."""
     try:
-        return encode(array[:, 0].astype(np.float32, copy=False), column.grid.rate, bits)
+        if form == "flac":
+            return encode(array[:, 0].astype(np.float32, copy=False), column.grid.rate, bits), array.dtype
+        if form == "npy16":
+            array = to_int16(array.astype(np.float32, copy=False))
+        return _npy(array), array.dtype
     except InputError as error:
         raise InputError(f"{utt_id}: '{column.name}': {error}") from None
 
@@ -201,14 +210,14 @@ def _npy(array: NDArray[Any]) -> bytes:
 
 
 def _sizes(columns: Sequence[Column], kept: list[str], forms: Mapping[str, str], bits: Bits) -> NDArray[np.float64]:
-    """About how many bytes each utterance will take: exact for `.npy`, by the compression of a few for FLAC."""
+    """About how many bytes each utterance will take: exact for `.npy`, by a few of them for sound."""
     sizes = np.full(len(kept), 1024.0)
     for c in columns:
         per_row = float(c.bytes_per_row)
-        if forms[c.name] == "flac":
+        if forms[c.name] != "npy":
             probes = [kept[i * len(kept) // PROBES] for i in range(PROBES)]
             pairs = [(p, c.length(p)) for p in dict.fromkeys(probes)]
-            encoded = [len(_flac(p, c, c.read(p, c.holders(p)[0], 0, n), bits)) for p, n in pairs]
+            encoded = [len(_encoded(p, c, c.read(p, c.holders(p)[0], 0, n), forms[c.name], bits)[0]) for p, n in pairs]
             per_row = sum(encoded) / max(1, sum(n for _, n in pairs))
         sizes += [len(c.holders(i)) * (c.length(i) * per_row + 1024) for i in kept]
     return sizes

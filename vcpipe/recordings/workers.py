@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vcpipe import audio
 from vcpipe.audio_settings import AudioSettings
-from vcpipe.guarded import Died, Guarded, Raised, TimedOut
+from vcpipe.guarded import Failure, Guarded, Raised, TimedOut
 from vcpipe.manifest import Candidate
 from vcpipe.recordings.process import Piece, Refusal, process
 from vcpipe.recordings.quality import Quality
@@ -36,10 +36,10 @@ def processed(
         for candidate, found in zip(candidates, pool.map(items), strict=True):
             if isinstance(found, Raised):
                 raise RuntimeError(f"{root / candidate.path}: {found.words}")
-            if isinstance(found, Died):
-                yield [Refusal(candidate.utt_id, "crashed", f"its decoder ended: {found.words}")]
-            elif isinstance(found, TimedOut):
+            if isinstance(found, TimedOut):
                 yield [Refusal(candidate.utt_id, "timed_out", found.words)]
+            elif isinstance(found, Failure):
+                yield [Refusal(candidate.utt_id, "crashed", f"its decoder ended: {found.words}")]
             else:
                 facts, samples = found
                 yield _unpacked(facts, samples)

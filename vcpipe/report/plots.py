@@ -23,7 +23,7 @@ def histogram(values: Sequence[float], label: str, unit: str, n_bins: int = 30) 
         unit: of the values, written under the axis.
     """
     low, high = float(np.min(values)), float(np.max(values))
-    if low == high:
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # one value, or what rounding makes of it
         low, high = (low, low + 1) if low == 0 else (low - 0.5, high + 0.5)
     counts, edges = np.histogram(values, n_bins, (low, high))
     x_ticks, y_ticks = ticks(low, high, 6), ticks(0, float(counts.max()), 4)

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vcpipe.audio import REASONS
 from vcpipe.forecast import human
 from vcpipe.manifest import Reject, atomic_path, read_table
-from vcpipe.audio import REASONS
 from vcpipe.report.demo_page import Figure
 from vcpipe.report.plots import histogram, ranges
 from vcpipe.report.render import render

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from vcpipe.config import Slice
 from vcpipe.errors import InputError
+from vcpipe.settings import Slice
 from vcpipe.training import runs, saved
 from vcpipe.training.progress import Progress
 from vcpipe.training.settings import LoopSettings, lr_at

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from vcpipe import __version__
-from vcpipe.config import Slice
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
+from vcpipe.settings import Slice
 from vcpipe.training.state import Task
 from vcpipe.weights import read_safetensors, write_safetensors
 

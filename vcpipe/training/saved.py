@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vcpipe.config import Slice, canonical
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
+from vcpipe.settings import Slice, canonical
 from vcpipe.store import difference
 from vcpipe.training.state import State
 from vcpipe.weights import read_safetensors, write_safetensors

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from vcpipe.config import Settings
+from vcpipe.settings import Settings
 
 
 class LoopSettings(Settings):

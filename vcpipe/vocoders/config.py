@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from vcpipe import catalog
-from vcpipe.config import Settings, Slice, check
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
+from vcpipe.settings import Settings, Slice, check
 from vcpipe.training.settings import LoopSettings
 
 REVISION = 1

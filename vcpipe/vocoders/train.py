@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 
-from vcpipe.config import Slice
-from vcpipe.data import Column, Crops, Variant, Whole, batches, fixed_subset
+from vcpipe.columns import Column, Variant
+from vcpipe.data import Crops, Whole, fixed_subset
 from vcpipe.errors import InputError
+from vcpipe.loader import batches
 from vcpipe.manifest import Utterance, read_table, shard_names
+from vcpipe.settings import Slice
 from vcpipe.store import Shard
 from vcpipe.training.loop import Loaders
 from vcpipe.training.loop import train as run_loop

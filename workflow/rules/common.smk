@@ -12,7 +12,8 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from vcpipe import catalog
-from vcpipe.config import DerivedSettings, canonical, load
+from vcpipe.config import load
+from vcpipe.settings import DerivedSettings, canonical
 from vcpipe.corpora import lists
 from vcpipe.errors import InputError
 from vcpipe.manifest import shard_names

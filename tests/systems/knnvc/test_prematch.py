@@ -7,10 +7,10 @@ import pytest
 import soundfile
 import torch
 
-from vcpipe.config import Slice
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
 from vcpipe.manifest import Split, Utterance, write_table
+from vcpipe.settings import Slice
 from vcpipe.store import Shard, write_shard
 from vcpipe.systems.knnvc.match import match
 from vcpipe.systems.knnvc.prematch import prematch_shard
@@ -80,8 +80,8 @@ def test_too_small_a_pool_is_dropped_kept_plain_matched_by_halves_or_an_error(tm
 
 def test_the_published_procedure_is_met(real_data: Path) -> None:
     """Chapter 533-1066 of test-other, tiny WavLM layer 2, query in float32 and pool in float16, k = 4."""
-    from vcpipe.config import check
     from vcpipe.features import wavlm
+    from vcpipe.settings import check
 
     values = {"kind": "wavlm", "weights": str(real_data / "golden" / "wavlm_tiny_random.pt"), "layer": 2, "width": 64}
     extractor = wavlm.load(check(wavlm.Settings, values, "features.tiny"), torch.device("cpu"))

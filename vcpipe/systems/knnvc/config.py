@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from vcpipe.config import Config, FeatureSettings, Slice
-from vcpipe.config import Settings as Section
+from vcpipe.config import Config
 from vcpipe.errors import InputError
+from vcpipe.settings import FeatureSettings, Slice
+from vcpipe.settings import Settings as Section
 from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
 from vcpipe.vocoders.config import TrainingSettings, check_rates, generator_settings
 

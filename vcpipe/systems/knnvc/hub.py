@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from vcpipe import weights
-from vcpipe.config import check
 from vcpipe.device import choose
 from vcpipe.errors import InputError
 from vcpipe.features import wavlm
+from vcpipe.settings import check
 from vcpipe.systems.knnvc.converter import Converter, Frames, Recording
 from vcpipe.vocoders.checkpoints import load_generator
 from vcpipe.vocoders.config import generator_settings

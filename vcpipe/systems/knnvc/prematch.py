@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vcpipe.config import Slice
 from vcpipe.errors import InputError
 from vcpipe.manifest import Split, Utterance, by_speaker, read_table
+from vcpipe.settings import Slice
 from vcpipe.store import Shard, write_shard
 from vcpipe.systems.knnvc.match import match
 

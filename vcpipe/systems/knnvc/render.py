@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from vcpipe import __version__, audio
-from vcpipe.config import Slice, check
 from vcpipe.manifest import Utterance, read_table, shard_names, write_lines
+from vcpipe.settings import Slice, check
 from vcpipe.store import Shards
 from vcpipe.systems.knnvc.config import ConvertSettings
 from vcpipe.systems.knnvc.converter import Converter, Frames
