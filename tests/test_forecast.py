@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,9 @@ def test_a_copy_is_forecast_within_a_tenth_and_its_manifest_is_believed(tmp_path
     write_table(folder / "manifest.csv", rows, Utterance)
     lengths, entries = forecast(checked, results)
     seconds = sum(u.n_samples for u in rows) / RATE
-    assert lengths["mine"] == Length(pytest.approx(seconds), 30, 4, "measured")
+    found = lengths["mine"]
+    assert found.seconds == pytest.approx(seconds)
+    assert (found.utterances, found.speakers, found.how) == (30, 4, "measured")
     by_name = {e.what: e for e in entries}
     assert by_name["audio 16k"].forecast == pytest.approx(by_name["audio 16k"].on_disk, rel=0.1)
     assert by_name["audio 24k"] == Entry("audio 24k", "mine", 0, 0), "no recordings to estimate it from"
@@ -120,7 +123,13 @@ def test_a_length_is_estimated_from_headers_within_a_twentieth(tmp_path: Path, m
     n = 1000
     seconds = recordings(tmp_path / "corpus", n)
     looked_at: list[Path] = []
-    monkeypatch.setattr(module, "_seconds", lambda path, read=module._seconds: looked_at.append(path) or read(path))
+    read = module._seconds
+
+    def noted(path: Path) -> float:
+        looked_at.append(path)
+        return read(path)
+
+    monkeypatch.setattr(module, "_seconds", noted)
     lengths, _ = forecast(config(tmp_path / "corpus"), tmp_path / "results")
     found = lengths["mine"]
     assert found.seconds == pytest.approx(seconds, rel=0.05)
@@ -148,7 +157,12 @@ def test_a_corpus_is_looked_through_once_however_much_is_made_of_it(
     soundfile.write(tmp_path / "corpus" / "spk" / "a.wav", tone(1.0), RATE)
     calls: list[object] = []
     refresh = lists.refresh
-    monkeypatch.setattr(lists, "refresh", lambda *given: calls.append(given) or refresh(*given))
+
+    def noted(*given: Any) -> object:
+        calls.append(given)
+        return refresh(*given)
+
+    monkeypatch.setattr(lists, "refresh", noted)
     _, entries = forecast(config(tmp_path / "corpus", **FEATURES), tmp_path / "results")
     assert len(entries) == 8 and all(e.forecast > 0 for e in entries) and len(calls) == 1
 
@@ -167,7 +181,7 @@ def test_the_table_adds_up_and_warns_of_a_full_disk(tmp_path: Path, monkeypatch:
     checked = config(tmp_path / "corpus", mel=FEATURES["mel"])
     entries = forecast(checked, tmp_path / "results")[1]
     total = sum(e.forecast for e in entries)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda path: type("Usage", (), {"free": total - (1 << 20)})())
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: type("Usage", (), {"free": total - (1 << 20)})())
     words = table(checked, tmp_path / "results")
     assert f"all of it{'':<47}{human(total):>12}{'0 B':>12}" in words
     assert words.splitlines()[-1].startswith("1.0 MiB too little: free some, or move results/")

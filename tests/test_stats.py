@@ -58,8 +58,7 @@ def folder(tmp_path: Path, f0: dict[str, list[float]] | None = None) -> Path:
 def made(tmp_path: Path, f0: dict[str, list[float]] | None = None) -> tuple[list[Any], list[Any], dict[str, Any]]:
     """Rows of utterances, rows of speakers, and the totals."""
     audio, out = folder(tmp_path, f0), tmp_path / "stats"
-    given = (None, None) if f0 is None else (tmp_path / "f0", SLICE)
-    write_stats(audio, 2, *given, tmp_path, out)
+    write_stats(audio, 2, tmp_path / "f0" if f0 else None, SLICE if f0 else None, tmp_path, out)
     with open(out / "utterances.csv", newline="") as u, open(out / "speakers.csv", newline="") as s:
         return list(csv.DictReader(u)), list(csv.DictReader(s)), json.loads((out / "corpus.json").read_text())
 

@@ -79,7 +79,7 @@ class Split:
 class Measured:
     """What was measured of an utterance before anything was done to its recording.
 
-    `level_dbfs` is the RMS of its speech, `clipped_share` the share of samples on a flattened peak, `speech_share`
+    `level_dbfs` is the RMS of the whole recording, `clipped_share` the share of samples on a flattened peak, `speech_share`
     the share of time with speech. `stats` and the quality gates read it.
     """
 

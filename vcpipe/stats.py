@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 MEASURES = {
     "seconds": "length in seconds",
-    "level_dbfs": "RMS level of the speech in dBFS",
+    "level_dbfs": "RMS level of the whole recording in dBFS",
     "snr_db": "estimated ratio of speech to noise in dB",
     "clipped_share": "share of samples on flattened peaks",
     "speech_share": "share of the time with speech",

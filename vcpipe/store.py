@@ -143,7 +143,7 @@ class Shard:
         self.row: Row = cast(Row, attrs["row"])
         self.checksum = attrs["checksum"]
         self._index = {utt_id: i for i, utt_id in enumerate(self.utt_ids)}
-        self._chunks: NDArray[np.int64] | None = None
+        self._chunks: tuple[int, NDArray[np.int64]] | None = None
 
     def _again(self) -> str:
         return f"make it again: `snakemake --cores all --force {self.path}`"
@@ -194,26 +194,27 @@ class Shard:
         """
         if self._chunks is None:
             self._chunks = self._places()
-        size, begin = self.values.chunks[0], self.rows(utt_id).start + start
-        fd = self._file.id.get_vfd_handle()
-        for offset, length in self._chunks[begin // size : (begin + count - 1) // size + 1].tolist():
-            os.posix_fadvise(fd, offset, length, os.POSIX_FADV_WILLNEED)
+        size, places = self._chunks
+        begin = self.rows(utt_id).start + start
+        for offset, length in places[begin // size : (begin + count - 1) // size + 1].tolist():
+            os.posix_fadvise(self._file.id.get_vfd_handle(), offset, length, os.POSIX_FADV_WILLNEED)
 
-    def _places(self) -> NDArray[np.int64]:
-        """Offset and bytes in the file of each chunk of the values, in their order; of none when that is damaged."""
-        size, end = self.values.chunks[0], self.path.stat().st_size
-        places = np.zeros((-(-len(self.values) // size), 2), np.int64)
-
-        def note(chunk: Any) -> None:
-            places[chunk.chunk_offset[0] // size] = chunk.byte_offset, chunk.size
-
+    def _places(self) -> tuple[int, NDArray[np.int64]]:
+        """Rows of a chunk, and offset and bytes in the file of each, `(chunks, 2)`; of none where that is not known."""
+        size = int(self.values.chunks[0])
+        found: list[Any] = []
+        unknown = size, np.empty((0, 2), np.int64)
+        if not hasattr(os, "posix_fadvise"):
+            return unknown
         try:
             os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_RANDOM)
-            self.values.id.chunk_iter(note)
-        except (OSError, RuntimeError, IndexError, OverflowError):
-            places[:] = 0
-        inside = (places[:, 1] > 0) & (places.sum(1) <= end)
-        return places if inside.all() else places[:0]
+            self.values.id.chunk_iter(found.append)
+            table = sorted((c.chunk_offset[0] // size, c.byte_offset, c.size) for c in found)
+            places = np.array(table, np.int64).reshape(-1, 3)
+        except (OSError, RuntimeError, OverflowError):
+            return unknown
+        whole = np.array_equal(places[:, 0], np.arange(-(-len(self.values) // size)))
+        return (size, places[:, 1:]) if whole and (places[:, 1:].sum(1) <= self.path.stat().st_size).all() else unknown
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:
         for utt_id in self.utt_ids:

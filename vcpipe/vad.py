@@ -26,6 +26,7 @@ Spans = list[tuple[int, int]]
 RATE = 16000  # samples/s that the network hears
 FRAME, CONTEXT = 512, 64  # samples that it judges at once, and of the frame before that it hears again
 BLOCK = 512  # frames a call
+LEAD = 16  # frames of silence that it hears first: without them it misses speech that begins with the recording
 SPEECH, SILENCE = 0.5, 0.35  # probability at which speech begins, and below which it may end
 MIN_SILENCE, MIN_SPEECH, PAD = 1600, 4000, 480  # samples: 100, 250 and 30 ms, the defaults of silero-vad
 
@@ -49,7 +50,10 @@ def speech_bounds(wave: Wave, rate: int) -> tuple[int, int]:
 
 
 def silero_spans(wave: Wave) -> Spans:
-    """Speech in `(N,)` float32 at 16 kHz, by the network; the spans of silero's own `get_speech_timestamps`.
+    """Speech in `(N,)` float32 at 16 kHz, by the network.
+
+    The spans are those of silero's own `get_speech_timestamps` for the recording with half a second of silence before
+    it, in whose absence up to a third of a second of speech at the very beginning is missed.
 
     Speech begins with a frame of at least 0.5 and ends where frames fall below 0.35 and none of at least 0.5
     comes within 100 ms; spans of at most 250 ms are dropped, the others get 30 ms on both sides.
@@ -72,6 +76,10 @@ def silero_spans(wave: Wave) -> Spans:
 
 def speech_probabilities(wave: Wave) -> NDArray[np.float32]:
     """How likely each 32 ms frame of `(N,)` float32 at 16 kHz is speech: `(ceil(N / 512),)` in [0, 1]."""
+    return _probabilities(np.concatenate([np.zeros(LEAD * FRAME, np.float32), wave]))[LEAD:]
+
+
+def _probabilities(wave: Wave) -> NDArray[np.float32]:
     n_frames = -(-len(wave) // FRAME)
     out = np.zeros(n_frames, np.float32)
     hidden, cell = np.zeros((1, 1, 128), np.float32), np.zeros((1, 1, 128), np.float32)

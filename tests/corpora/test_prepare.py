@@ -33,9 +33,9 @@ def run(checked: Config, out: Path, threads: int = 1) -> None:
     corpus = checked.corpora["mine"]
     lists.refresh("mine", corpus, out)
     for name in shard_names(corpus.shards):
-        listed, *tables = (out / kind / f"{name}.csv" for kind in ("lists", "manifests", "rejects", "quality"))
+        listed, good, bad, quality = (out / t / f"{name}.csv" for t in ("lists", "manifests", "rejects", "quality"))
         made_by, shard = checked.audio_slice("16k", "mine"), out / f"{name}.h5"
-        prepare_shard(made_by, listed, Path(corpus.root), shard, *tables, threads)
+        prepare_shard(made_by, listed, Path(corpus.root), shard, good, bad, quality, threads)
     gather(out, out, corpus.shards, corpus.max_reject_share)
 
 

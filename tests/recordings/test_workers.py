@@ -99,6 +99,6 @@ def test_a_recording_that_ends_its_process_is_one_refusal_and_the_rest_is_whole(
 
 def test_a_fault_of_our_own_code_is_no_reject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listed = candidates(tmp_path, [1.0, 0.6])
-    patched(monkeypatch, "s/u1", lambda: {}["nothing"])
+    patched(monkeypatch, "s/u1", lambda: {"a": 1}["nothing"])
     with pytest.raises(RuntimeError, match="(?s)u1.wav: Traceback.*KeyError: 'nothing'"):
         all_of(listed, tmp_path, 2)

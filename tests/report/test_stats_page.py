@@ -73,9 +73,10 @@ def page(
     """Writes the tables as `write_stats` does, and the page; its HTML."""
     rejects = rejects or []
     pooled = {r["speaker"]: [r[c] for c in F0_COLUMNS] for r in rows if r.get("f0_median_hz")}
-    for name, table in (("utterances", rows), ("speakers", by_speaker(rows, pooled))):
+    tables = {"utterances": rows, "speakers": by_speaker(rows, pooled if F0_COLUMNS[0] in rows[0] else None)}
+    for name, table in tables.items():
         with open(folder / f"{name}.csv", "w", newline="", encoding="utf-8") as f:
-            writer = csv.DictWriter(f, list(table[0]) if table else [])
+            writer = csv.DictWriter(f, list(table[0]))
             writer.writeheader()
             writer.writerows(table)
     counts = {r.reason: sum(o.reason == r.reason for o in rejects) for r in rejects}
@@ -112,9 +113,9 @@ def test_without_f0_there_is_no_pitch_and_nothing_else_is_missing(tmp_path: Path
 
 
 def test_a_corpus_where_nothing_is_voiced_has_a_page(tmp_path: Path) -> None:
-    silent = dict.fromkeys(F0_COLUMNS, "")
-    Balanced(html := page(tmp_path, [row("p225", n, **silent) for n in range(2)]))
-    assert "Pitch" not in words(html)
+    rows = [{**row("p225", n), **dict.fromkeys(F0_COLUMNS, "")} for n in range(2)]
+    Balanced(html := page(tmp_path, rows))
+    assert "Pitch" not in words(html) and "F0 median" in words(html)
 
 
 def test_names_that_are_markup_are_text(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Tars:
 
     def will_read(self, number: int, offset: int, size: int) -> None:
         """Lets the disk begin, so that it works at all crops of a batch at once. Fetches nothing."""
-        if self.remote and number not in self._files:
+        if not hasattr(os, "posix_fadvise") or (self.remote and number not in self._files):
             return
         os.posix_fadvise(self._descriptor(number), max(0, offset), size, os.POSIX_FADV_WILLNEED)
 
@@ -115,7 +115,8 @@ class Tars:
                 raise InputError(
                     f"{self.path(number)}: damaged: SHA-256 {found}, expected {tar.sha256}; {self._again()}"
                 )
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # crops are far apart: reading ahead is wasted
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)  # crops are far apart: reading ahead is wasted
         except BaseException:
             os.close(fd)
             raise

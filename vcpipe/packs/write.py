@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ from vcpipe.packs.index import NAME, dump
 from vcpipe.packs.names import COLUMN, TAR, key_of, suffix_of
 from vcpipe.packs.pcm import to_int16
 from vcpipe.settings import Slice
+
+AudioForm = Literal["npy16", "flac"]
 
 PROBES = 8  # utterances that are encoded to learn how well the audio compresses
 
@@ -46,7 +48,7 @@ def write_packs(
     target_mib: float | None = None,
     n_tars: int | None = None,
     audio_columns: Collection[str] = (),
-    audio_form: AudioForm = "flac",
+    audio_form: AudioForm = "npy16",
     bits: Bits = 24,
 ) -> Written:
     """Writes the columns of the utterances as tars and `index.json`; one utterance is in memory at a time.
@@ -159,8 +161,8 @@ def _column(name: str, variants: Sequence[Variant], rows: Mapping[str, Utterance
     column = Column(name, variants, rows)
     if audio and (column.dim, column.grid.hop, column.row) != (1, 1, "frame"):
         raise InputError(
-            f"packs: '{name}' has {column.dim} columns on grid {column.grid}, a row for every {column.row}; only single "
-            "samples (hop 1) are sound; take it out of the audio columns"
+            f"packs: '{name}' has {column.dim} columns on grid {column.grid}, only single samples (hop 1) are sound; "
+            "take it out of the audio columns"
         )
     return column
 

@@ -98,7 +98,7 @@ def _figures(total: Mapping[str, Any]) -> list[Figure]:
             Figure("Signal to noise", f"{middle['snr_db']:.0f} dB", f"in the median; 5 % have below {low:.0f} dB.")
         )
     if "level_dbfs" in middle:
-        out.append(Figure("Level", f"{middle['level_dbfs']:.0f} dBFS", "RMS of the speech, in the median."))
+        out.append(Figure("Level", f"{middle['level_dbfs']:.0f} dBFS", "RMS of the recordings, in the median."))
     if "f0_median_hz" in middle:
         spread = total["quantiles"]["f0_median_hz"]
         words = f"median F0; nine in ten utterances lie between {spread['0.05']:.0f} and {spread['0.95']:.0f} Hz."

@@ -66,7 +66,7 @@ def refresh_lists(checked):
         if name in trained_on and not (counts["train"] and counts["valid"]):
             raise InputError(
                 f"corpora.{name}: expected utterances for train and for valid, found {counts['train']} and "
-                f"{counts['valid']}; set `splits`, `valid_share` or the splits of its subsets"
+                f"{counts['valid']}; set `splits` to a folder with a valid.csv, or, where the corpus names no split itself, `valid_share`"
             )
 
 
@@ -131,6 +131,14 @@ def folders(name):
 def corpus_settings(wildcards):
     """All of a corpus's settings, of which its words may depend on any."""
     return CONFIG.corpus(wildcards.corpus, "corpora").model_dump_json()
+
+
+def has_alignments(corpus):
+    return hasattr(catalog.corpus(CONFIG.corpora[corpus].kind, "corpora"), "alignments")
+
+
+def word_tables(corpus):
+    return expand("results/corpora/{corpus}/words/{shard}.jsonl", corpus=corpus, shard=shards(corpus))
 
 
 def root_of(wildcards, input):

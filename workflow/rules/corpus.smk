@@ -69,3 +69,8 @@ rule words:
         planned_for=planned_for("results/corpora/{corpus}/lists/{shard}.csv"),
     shell:
         "vcpipe words --corpus {params.cfg:q} --listed {input.listed:q} --out {output:q} 2> {log:q}"
+
+
+rule alignments:
+    input:
+        [word_tables(corpus) for corpus in PRESENT if has_alignments(corpus)],

@@ -135,7 +135,7 @@ def test_separate_synthesis_frames_are_what_is_vocoded(converter: Converter) -> 
     ("arguments", "words"),
     [
         (["--reference", "nowhere"], "--reference nowhere: no such file or folder"),
-        (["--reference", "{folder}"], "no recording in this folder .wav, flac"),
+        (["--reference", "{folder}"], "no recording in this folder (wav, flac"),
         (["--reference", "{wav}"], "not a run folder"),
     ],
 )

@@ -15,7 +15,7 @@ from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
 from vcpipe.vocoders.config import TrainingSettings, check_rates, generator_settings
 
 PREMATCH_REVISION = 1
-RENDER_REVISION = 1
+RENDER_REVISION = 2
 
 
 class PrematchSettings(Section):
