@@ -66,9 +66,9 @@ def load(path: str | Path, rate: int) -> Wave:
 
 
 def limit_s(path: str | Path) -> float:
-    """Seconds after which decoding a file has gone wrong: 10, and one more for every MB."""
+    """Seconds after which work on a file has gone wrong: 10, and ten more for every MB."""
     try:
-        return 10 + Path(path).stat().st_size / 1e6
+        return 10 + Path(path).stat().st_size / 1e5
     except (OSError, ValueError):
         return 10.0
 

@@ -1,5 +1,6 @@
 """From a folder of recordings, good and bad, to shards, manifest and rejects."""
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -219,7 +220,7 @@ def test_slices_have_the_split_of_their_recording_and_a_text_only_when_it_stayed
         assert u.text == ("one" if "short" in u.utt_id else "")
         assert u.n_samples == round((u.stop_s - u.start_s) * RATE)
     long = [u for u in rows if u.recording == "spk/long0"]
-    assert all(a.stop_s <= b.start_s for a, b in zip(long, long[1:], strict=False))
+    assert all(a.stop_s <= b.start_s for a, b in itertools.pairwise(long))
 
 
 def test_a_gate_rejects_with_its_number_and_what_it_rejects_is_no_fault_of_the_corpus(tmp_path: Path) -> None:

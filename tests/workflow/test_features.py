@@ -1,4 +1,4 @@
-"""Features of two copies of a corpus, extracted and derived, and the pages of numbers: made once, then what is stale."""
+"""Features of two copies of a corpus, extracted and derived, and the pages of numbers: what an edit makes stale."""
 
 from __future__ import annotations
 

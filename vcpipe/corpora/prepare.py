@@ -101,7 +101,8 @@ def gather(corpus: Path, audio: Path, n_shards: int, max_reject_share: float) ->
         corpus: folder of the corpus, with `splits/` of each shard and `lists/rejects.csv`.
         audio: folder of the copy, with `manifests/` and `rejects/` of each shard.
         n_shards: of the corpus.
-        max_reject_share: of what cannot be used; what a quality gate removed was asked for and does not count.
+        max_reject_share: of the recordings that cannot be used. What a gate removed was asked for and does not count,
+            nor does a part of a recording that was too short when it was sliced.
 
     Raises:
         InputError: when nothing is left, or more was rejected than the config allows; the rejects are written all
@@ -115,10 +116,12 @@ def gather(corpus: Path, audio: Path, n_shards: int, max_reject_share: float) ->
         for u in read_table(audio / "manifests" / name, Utterance)
     ]
     bad = [row for name in names for row in read_table(audio / "rejects" / name, Reject)]
-    bad += read_table(corpus / "lists" / "rejects.csv", Reject)
+    duplicates = read_table(corpus / "lists" / "rejects.csv", Reject)
+    bad += duplicates
     why = ", ".join(f"{count} {reason}" for reason, count in Counter(r.reason for r in bad).most_common()) or "none"
-    unusable = sum(row.reason not in GATES for row in bad)
-    share = unusable / max(len(good) + len(bad), 1)
+    unusable = sum(row.utt_id in split_of and row.reason not in GATES for row in bad)
+    found = len(split_of) + len(duplicates)
+    share = unusable / max(found, 1)
     failed = audio / "rejects-of-failed-run.csv"
     if not good or share > max_reject_share:
         write_table(failed, bad, Reject)
@@ -127,7 +130,7 @@ def gather(corpus: Path, audio: Path, n_shards: int, max_reject_share: float) ->
         else:
             limit, remedy = f"max_reject_share allows {max_reject_share:.1%}", "mend it or raise max_reject_share"
         raise InputError(
-            f"{audio}: {unusable} of {len(good) + len(bad)} recordings ({share:.1%}) cannot be used ({why}), {limit}; "
+            f"{audio}: {unusable} of {found} recordings ({share:.1%}) cannot be used ({why}), {limit}; "
             f"see {failed}, {remedy}"
         )
     failed.unlink(missing_ok=True)

@@ -44,30 +44,38 @@ def checked_config():
     """The config as settings objects, with the lists of its corpora brought up to date."""
     try:
         checked = load(config)
-        if workflow.is_main_process:
-            refresh_lists(checked)
-        return checked
+        return checked, refresh_lists(checked) if workflow.is_main_process else listed_before(checked)
     except InputError as error:
         raise WorkflowError(str(error))
 
 
+def listed_before(checked):
+    """The corpora whose lists the main process made, for the jobs that it starts."""
+    return [name for name in checked.corpora if os.path.isdir(f"results/corpora/{name}/lists")]
+
+
 def refresh_lists(checked):
-    """A corpus that no system uses may be missing; one that is trained on must have both splits."""
+    """Names the corpora that are there: one that no system uses may be missing; a training needs both splits."""
+    present = []
     systems = checked.systems.values()
     used = {name for settings in systems for name in settings.corpora()}
     trained_on = {name for settings in systems for name in settings.trains_on()}
     for name, settings in checked.corpora.items():
         try:
             counts = lists.refresh(name, settings, Path("results", "corpora", name))
-        except InputError:
+        except InputError as error:
             if name in used:
                 raise
+            print(f"corpora.{name} is left out: {error}", file=sys.stderr)
             continue
+        present.append(name)
         if name in trained_on and not (counts["train"] and counts["valid"]):
             raise InputError(
                 f"corpora.{name}: expected utterances for train and for valid, found {counts['train']} and "
-                f"{counts['valid']}; set `splits` to a folder with a valid.csv, or, where the corpus names no split itself, `valid_share`"
+                f"{counts['valid']}; set `splits` to a folder with a valid.csv, or, where the corpus names no split "
+                "itself, `valid_share`"
             )
+    return present
 
 
 def planned_for(*tables):
@@ -209,8 +217,7 @@ def demo_corpus(wildcards):
 
 
 freeze_config()
-CONFIG = checked_config()
-PRESENT = [name for name in CONFIG.corpora if os.path.isdir(f"results/corpora/{name}/lists")]
+CONFIG, PRESENT = checked_config()
 DERIVED = {name: settings for name, settings in CONFIG.features.items() if isinstance(settings, DerivedSettings)}
 
 

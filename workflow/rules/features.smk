@@ -10,9 +10,9 @@ rule extract:
         "logs/extract/{feature}/{corpus}/{shard}.log",
     benchmark:
         "logs/extract/{feature}/{corpus}/{shard}.tsv"
-    threads: share_of_cores
     wildcard_constraints:
         feature=one_of(name for name in CONFIG.features if name not in DERIVED),
+    threads: share_of_cores
     params:
         cfg=feature_slice,
     shell:
@@ -28,9 +28,9 @@ rule fit:
         "logs/fit/{feature}.log",
     benchmark:
         "logs/fit/{feature}.tsv"
-    threads: 2
     wildcard_constraints:
         feature=one_of(name for name, settings in DERIVED.items() if settings.fitted_on),
+    threads: 2
     params:
         cfg=lambda wildcards: canonical(CONFIG.fit_slice(wildcards.feature)),
     shell:
