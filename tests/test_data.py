@@ -135,6 +135,35 @@ def test_an_error_while_cutting_arrives(variants):
         next(batches(data, 0, 5, 0))
 
 
+def test_the_disk_is_told_of_the_next_batch_before_this_one_is_cut(variants):
+    data = crops(variants, cache_mib=0)
+    events = []
+    for column in data.columns:
+        column.will_read = lambda utt_id, *_, c=column: events.append(("told", c.name, utt_id))
+        column.read = lambda utt_id, variant, start, count, c=column, read=column.read: (
+            events.append(("read", c.name, utt_id)) or read(utt_id, variant, start, count)
+        )
+    ids = [crops(variants)[step]["utt_id"] for step in range(4)]
+    for step in range(3):
+        data[step]
+        wanted = [("told", c.name, i) for c in data.columns for i in ids[step + 1]]
+        wanted += [("read", c.name, i) for c in data.columns for i in ids[step]]
+        assert events[-len(wanted) :] == wanted
+        events.clear()
+
+
+def test_a_shard_that_is_gone_is_named_when_its_batch_is_due(variants):
+    """Batches before it are not lost."""
+    data = crops(variants, ids="abcd", batch=1, cache_mib=0)
+    ids = [data[step]["utt_id"][0] for step in range(4)]
+    data.close()
+    due = next(step for step, utt_id in enumerate(ids) if utt_id in "cd")
+    variants["wav"].paths[1].unlink()
+    assert [data[step]["utt_id"][0] for step in range(due)] == ids[:due]
+    with pytest.raises(InputError, match=r"w1\.h5: no such shard"):
+        data[due]
+
+
 def test_variants_of_an_utterance_are_mixed_where_it_has_them(variants):
     data = crops(variants, extra=[variants["other"]], batch=40)
     of = {"plain": set(), "other": set()}

@@ -1,3 +1,5 @@
+import os
+import re
 from pathlib import Path
 
 import h5py
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
-from vcpipe.store import Shard, Shards, write_shard
+from vcpipe.store import CHUNK_BYTES, Shard, Shards, write_shard
 
 MADE_BY = {"stage": "feature", "feature": {"layer": 2, "revision": 1}}
 GRID = Grid(16000, 320)
@@ -109,3 +111,50 @@ def test_many_shards_read_as_one(tmp_path: Path) -> None:
         assert "z" in shards and "y" not in shards
         with pytest.raises(InputError, match="y is in none"):
             shards.read("y")
+
+
+def test_what_will_be_read_is_what_the_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = write(tmp_path / "000.h5", [5000, 7000, 1], dim=8)
+    told: list[tuple[int, int]] = []
+
+    def note(fd: int, offset: int, length: int, advice: int) -> None:
+        if advice == os.POSIX_FADV_WILLNEED:
+            told.append((offset, length))
+
+    monkeypatch.setattr(os, "posix_fadvise", note)
+    data = (tmp_path / "000.h5").read_bytes()
+    with Shard(tmp_path / "000.h5", MADE_BY) as shard:
+        for utt_id, start, count in (("u/0", 0, 10), ("u/1", 3000, 22), ("u/1", 0, 7000), ("u/2", 0, 1)):
+            shard.will_read(utt_id, start, count)
+            (offset, length), crop = told.pop(), rows[utt_id][start : start + count]
+            assert crop[:1].tobytes() in data[offset : offset + length]
+            assert crop[-1:].tobytes() in data[offset : offset + length]
+            assert length <= crop.nbytes + 3 * CHUNK_BYTES
+        with pytest.raises(InputError, match="nobody is not in this shard"):
+            shard.will_read("nobody", 0, 1)
+
+
+def test_a_hint_about_a_damaged_shard_is_silent_and_reading_it_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "000.h5"
+    write(path, [5000], dim=8)
+    good = path.read_bytes()
+    found = 0
+    for match in re.finditer(b"EAHD|EAIB", good):  # indices of chunks: of the values, and of the ids
+        at = match.end() + 8
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        try:
+            shard = Shard(path, MADE_BY)
+        except InputError:
+            continue
+        with shard:
+            shard.will_read("u/0", 0, 100)
+            with pytest.raises(InputError, match="damaged"):
+                shard.read("u/0", 0, 100)
+        found += 1
+    assert found
+
+
+def test_rows_of_an_unknown_kind_are_refused(tmp_path: Path) -> None:
+    write(tmp_path / "000.h5", [4], row="page")
+    with pytest.raises(InputError, match="a row for every page"):
+        Shard(tmp_path / "000.h5", MADE_BY)

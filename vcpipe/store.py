@@ -29,7 +29,7 @@ Row = Literal["frame", "utterance", "speaker"]
 FORMAT = "vcpipe-shard-3"
 ABOUT = ("format", "slice", "grid", "row")
 CHUNK_ROWS = 4096
-CHUNK_BYTES = 1 << 15  # crops of 0.44 s: twice as much takes 1.2 times the time and 1.5 times the bytes, half no less time
+CHUNK_BYTES = 1 << 15  # for crops of 0.44 s; 1 << 16 takes 1.2 times the time and reads 1.5 times the bytes
 
 
 def write_shard(
@@ -196,15 +196,13 @@ class Shard:
             self._chunks = self._places()
         size, places = self._chunks
         begin = self.rows(utt_id).start + start
-        wanted = places[begin // size : (begin + count - 1) // size + 1]
-        if len(wanted):
+        if len(wanted := places[begin // size : (begin + count - 1) // size + 1]):
             fd, offset = self._file.id.get_vfd_handle(), int(wanted[0, 0])
             os.posix_fadvise(fd, offset, int(wanted[-1].sum()) - offset, os.POSIX_FADV_WILLNEED)
 
     def _places(self) -> tuple[int, NDArray[np.int64]]:
         """Rows of a chunk, and offset and bytes in the file of each, `(chunks, 2)`; of none where that is not known."""
-        size = int(self.values.chunks[0])
-        found: list[Any] = []
+        size, found = int(self.values.chunks[0]), list[Any]()
         unknown = size, np.empty((0, 2), np.int64)
         if not hasattr(os, "posix_fadvise"):
             return unknown
@@ -218,8 +216,8 @@ class Shard:
         # values lie in the order of their rows; in a file where they do not, nothing is hinted
         ordered = np.array_equal(places[:, 0], np.arange(0, len(self.values), size))
         ordered = ordered and bool((places[1:, 1] > places[:-1, 1]).all())
-        ordered = ordered and int(places[-1:, 1:].sum()) <= self.path.stat().st_size
-        return (size, places[:, 1:].astype(np.int64)) if ordered else unknown
+        inside = int(places[-1:, 1:].sum()) <= self.path.stat().st_size
+        return (size, places[:, 1:].astype(np.int64)) if ordered and inside else unknown
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:
         for utt_id in self.utt_ids:

@@ -32,7 +32,7 @@ class Corpus:
         return [Column(name, self.variants[name], self.ids) for name in names or self.variants]
 
     def pack(self, folder: Path, names: tuple[str, ...] = ("units", "wav"), **options: object) -> Written:
-        values = {"made_by": MADE_BY, "n_tars": 4, "audio_columns": ["wav"], **options}
+        values = {"made_by": MADE_BY, "n_tars": 4, "audio_columns": ["wav"], "audio_form": "flac", **options}
         return write_packs(folder, {n: self.variants[n] for n in names}, self.rows, **values)  # type: ignore[arg-type]
 
 
@@ -69,7 +69,21 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
 
 @pytest.fixture(scope="session")
 def packed(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packs of the corpus; not to be written to."""
+    """Packs of the corpus, audio as FLAC; not to be written to."""
     folder = tmp_path_factory.mktemp("packs")
     corpus.pack(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def packed16(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Packs of the corpus, audio as whole numbers of 16 bits; not to be written to."""
+    folder = tmp_path_factory.mktemp("packs16")
+    corpus.pack(folder, audio_form="npy16")
+    return folder
+
+
+@pytest.fixture(params=["flac", "npy16"])
+def either(request: pytest.FixtureRequest, packed: Path, packed16: Path) -> tuple[Path, float]:
+    """Packs of either form, and how far their audio may be from that of the shards."""
+    return (packed, 2.0**-23) if request.param == "flac" else (packed16, 2.0**-15)

@@ -11,7 +11,7 @@ import pytest
 import webdataset
 
 from vcpipe.errors import InputError
-from vcpipe.packs.decode import decode, read_flac, read_json, read_npy
+from vcpipe.packs.decode import decode, read_flac, read_json, read_npy, read_npy16
 from vcpipe.packs.flac import encode
 
 
@@ -52,7 +52,8 @@ def meta(utt_id="u"):
     return json.dumps({"utt_id": utt_id}).encode()
 
 
-def test_packs_are_read_by_webdataset(corpus, packed):
+def test_packs_are_read_by_webdataset(corpus, either):
+    packed, bound = either
     urls = sorted(map(str, packed.glob("*.tar")))
     found = {s["utt_id"]: s for s in webdataset.WebDataset(urls, shardshuffle=False).map(decode)}
     assert sorted(found) == sorted(corpus.ids)
@@ -65,7 +66,8 @@ def test_packs_are_read_by_webdataset(corpus, packed):
         for v in units.holders(row.utt_id):
             got = sample["units.1" if v else "units"]
             np.testing.assert_array_equal(got, units.read(row.utt_id, v, 0, len(got)))
-        np.testing.assert_allclose(sample["wav"], wav.read(row.utt_id, 0, 0, row.n_samples)[:, 0], atol=2.0**-23)
+        assert sample["wav"].dtype == np.float32
+        np.testing.assert_allclose(sample["wav"], wav.read(row.utt_id, 0, 0, row.n_samples)[:, 0], atol=bound, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +159,13 @@ def test_sound_is_only_what_its_bytes_fill(tmp_path):
     for data in (b"", b"fLaC", wav.getvalue(), good[:50], good[:-20]):
         with pytest.raises(InputError):
             read_flac(data, "a")
+
+
+@pytest.mark.parametrize("array", [np.zeros((5, 1), "i4"), np.zeros(5, "i2"), np.zeros((5, 2), "i2"), np.int16(3)])
+def test_whole_numbers_that_are_no_sound_are_refused(array):
+    assert read_npy16(npy(np.asarray([[-32768], [16384]], "i2")), "a").tolist() == [-1.0, 0.5]
+    with pytest.raises(InputError, match=r"^x\.tar: member a\.wav\.int16\.npy is .*, expected int16 \(N, 1\)"):
+        read_npy16(npy(np.asarray(array)), "x.tar: member a.wav.int16.npy")
 
 
 @pytest.mark.parametrize("data", [b"", b"[1]", b"{", b"\xff\xfe", b"[" * 100_000, b'{"a":"' + bytes(2 << 20)])

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vcpipe.errors import InputError
-from vcpipe.packs.names import key_of, suffix_of, utt_id_of
+from vcpipe.packs.names import SUFFIX, key_of, suffix_of, utt_id_of
 
 
 @given(st.text(min_size=1).filter(lambda s: s.isprintable()))
@@ -38,3 +38,6 @@ def test_an_empty_id_is_refused():
 
 def test_suffixes():
     assert [suffix_of("units", v, "npy") for v in (0, 2)] == ["units.npy", "units.2.npy"]
+    assert [suffix_of("wav", v, "npy16") for v in (0, 1)] == ["wav.int16.npy", "wav.1.int16.npy"]
+    for name in ("wav.1.int16.npy", "wav.int16.npy", "units.2.npy", "int16.npy"):
+        assert SUFFIX.fullmatch(name)

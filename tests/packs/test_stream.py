@@ -1,18 +1,24 @@
+import hashlib
 import itertools
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.packs.conftest import MADE_BY
+from tests.packs.conftest import MADE_BY, make_corpus
+from vcpipe.columns import Variant
 from vcpipe.data import Whole
 from vcpipe.errors import InputError
+from vcpipe.grid import Grid
 from vcpipe.loader import Loader
 from vcpipe.packs.stream import Packs, Stream
+from vcpipe.store import write_shard
 
 
 def stream(packed, **options):
@@ -25,7 +31,8 @@ def drawn(source, count):
     return [source[step]["utt_id"][0] for step in range(count)]
 
 
-def test_batches_are_those_of_the_shards(corpus, packed):
+def test_batches_are_those_of_the_shards(corpus, either):
+    packed, bound = either
     source = stream(packed, frames=20)
     columns = {c.name: c for c in corpus.columns()}
     for step in range(12):
@@ -44,9 +51,7 @@ def test_batches_are_those_of_the_shards(corpus, packed):
             ]
             assert len(places) == 1
             start = places[0][1] * 320
-            np.testing.assert_allclose(
-                wave[: n * 320], wav.read(utt_id, 0, start, n * 320)[:, 0], atol=2.0**-23, rtol=0
-            )
+            np.testing.assert_allclose(wave[: n * 320], wav.read(utt_id, 0, start, n * 320)[:, 0], atol=bound, rtol=0)
             assert not crop[n:].any() and not wave[n * 320 :].any()
 
 
@@ -108,6 +113,52 @@ def test_settings_that_make_no_sense_are_refused(packed):
             stream(packed, **options)
 
 
+def test_batches_are_those_of_earlier_versions(tmp_path):
+    """A training that was interrupted before an update goes on with the batches that it would have had."""
+    make_corpus(tmp_path, [f"u{i:02d}" for i in range(37)]).pack(tmp_path / "p")
+    digest = hashlib.blake2b(digest_size=16)
+    for rank, world in ((0, 1), (1, 3)):
+        source = Stream(Packs(tmp_path / "p", None), frames=20, batch=5, seed=7, shuffle=10, rank=rank, world=world)
+        for step in range(20):
+            batch = source[step]
+            digest.update(json.dumps([batch["utt_id"], batch["lengths"].tolist(), batch["seconds"]]).encode())
+            for name in ("units", "wav"):
+                digest.update(batch[name].numpy().tobytes())
+    assert digest.hexdigest() == "ce73a7298e2be9bdfe3fbfef25720a8b"
+
+
+def test_vectors_of_utterances_are_packed_and_streamed(corpus, tmp_path):
+    rng = np.random.default_rng(0)
+    vectors = {i: rng.standard_normal((1, 5)).astype(np.float32) for i in corpus.ids}
+    write_shard(
+        tmp_path / "spk.h5", vectors.items(), made_by={}, grid=Grid(16000, 160), dim=5, dtype="float32", row="utterance"
+    )
+    more = replace(corpus, variants={**corpus.variants, "spk": [Variant((tmp_path / "spk.h5",), None)]})
+    more.pack(tmp_path / "p", ("units", "spk", "wav"), audio_form="npy16")
+    plain = Stream(Packs(tmp_path / "p", None), frames=9, batch=4, seed=3, columns=["units", "wav"])
+    source = Stream(Packs(tmp_path / "p", None), frames=9, batch=4, seed=3, columns=["units", "wav", "spk"])
+    for step in range(5):
+        batch = source[step]
+        assert batch["spk"].shape == (4, 5) and batch["units"].shape == (4, 9, 6)
+        assert torch.equal(batch["spk"], torch.from_numpy(np.concatenate([vectors[i] for i in batch["utt_id"]])))
+        assert torch.equal(batch["units"], plain[step]["units"])  # one more column moves no crop
+    whole = next(iter(Whole(Packs(tmp_path / "p", None).columns(), ["A"], 15)))
+    assert torch.equal(whole["spk"], torch.from_numpy(vectors["A"]))
+
+
+def test_a_damaged_tar_is_named_when_its_batch_is_due(packed, tmp_path):
+    copied = shutil.copytree(packed, tmp_path / "p")
+    source = stream(copied, shuffle=1, batch=1)
+    tars = [source.packs.tar_of(source.packs.number[i]) for i in drawn(source, 37)]
+    source.close()
+    due = next(at for at, tar in enumerate(tars) if tar != tars[0])
+    (copied / f"{tars[due]:06d}.tar").unlink()
+    source = stream(copied, shuffle=1, batch=1)
+    assert [source[step]["utt_id"] for step in range(due)]
+    with pytest.raises(InputError, match=f"{tars[due]:06d}"):
+        source[due]
+
+
 def test_validation_reads_packs_too(corpus, packed):
     ids = corpus.ids[3:6]
     a = list(Whole(Packs(packed, None).columns(), ids, 15))
@@ -133,8 +184,6 @@ loader.close()
 
 @pytest.mark.parametrize(("before", "workers"), [(0, 0), (3, 2), (11, 0)])
 def test_another_process_goes_on_with_the_same_bytes(packed, before, workers):
-    import hashlib
-
     loader = Loader(stream(packed, rank=1, world=2), 0)
     for _ in range(before):
         next(loader)

@@ -107,6 +107,10 @@ def edited(change):
         lambda raw: raw["columns"]["units"].update(grid="0/0"),
         lambda raw: raw["columns"]["units"].update(dim=-1),
         lambda raw: raw["columns"]["units"].update(form="pkl"),
+        lambda raw: raw["columns"]["units"].update(form="npy16"),
+        lambda raw: raw["columns"]["units"].update(row="speaker"),
+        lambda raw: raw["columns"]["units"].update(row="utterance"),
+        lambda raw: raw["columns"]["wav"].update(row="utterance"),
         lambda raw: raw["columns"].update({"../x": raw["columns"]["wav"]}),
     ],
 )
@@ -161,6 +165,13 @@ def test_a_spool_is_shared_and_stays(served, tmp_path):
     assert {p.stem for p in spool.glob("*.tar")} == {
         hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.glob("*.tar")
     }
+
+
+def test_the_type_of_sound_of_16_bits_is_checked(packed16):
+    raw = json.loads((packed16 / "index.json").read_text())
+    raw["columns"]["wav"]["dtypes"] = ["<f4"]
+    with pytest.raises(InputError, match="the type of column wav"):
+        parse(json.dumps(raw).encode(), "index.json")
 
 
 @pytest.mark.parametrize("url", ["pipe:touch {}", "file:///etc", "gs://bucket/x", "PIPE:touch {}"])

@@ -10,8 +10,11 @@ import pytest
 from tests.packs.conftest import MADE_BY, make_corpus
 from vcpipe.columns import Variant
 from vcpipe.errors import InputError
+from vcpipe.grid import Grid
+from vcpipe.manifest import Utterance
 from vcpipe.packs.names import utt_id_of
 from vcpipe.packs.write import write_packs
+from vcpipe.store import write_shard
 
 
 def test_the_index_says_what_lies_where(corpus, packed):
@@ -108,6 +111,16 @@ def test_utterances_that_a_column_lacks_are_named(corpus, tmp_path):
 def test_settings_that_make_no_sense_are_refused(corpus, tmp_path, options, words):
     with pytest.raises(InputError, match=words):
         corpus.pack(tmp_path, **options)
+
+
+@pytest.mark.parametrize("form", ["flac", "npy16"])
+def test_audio_beyond_one_is_refused_by_name(tmp_path, form):
+    write_shard(
+        tmp_path / "w.h5", [("u", np.full((400, 1), 1.5))], made_by={}, grid=Grid(16000, 1), dim=1, dtype="float32"
+    )
+    rows, columns = [Utterance("u", "s", "u", 400, 16000)], {"wav": [Variant((tmp_path / "w.h5",), None)]}
+    with pytest.raises(InputError, match="u: 'wav': audio reaches 1.500"):
+        write_packs(tmp_path / "p", columns, rows, made_by={}, n_tars=1, audio_columns=["wav"], audio_form=form)
 
 
 def test_column_names_and_slices_are_checked(corpus, tmp_path):

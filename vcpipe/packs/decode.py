@@ -110,7 +110,7 @@ def read_flac(data: bytes, where: str) -> NDArray[np.float32]:
 def read_npy16(data: bytes, where: str) -> NDArray[np.float32]:
     """Sound as a `.npy` of whole numbers of 16 bits, `(N,)` float32 in [-1, 1]."""
     array = read_npy(data, where)
-    if array.dtype != np.dtype("<i2") or array.shape != (len(array), 1):
+    if array.dtype != np.dtype("<i2") or array.shape[1:] != (1,):
         raise _refused(where, f"is {array.dtype} {array.shape}, expected int16 (N, 1)")
     return from_int16(array)[:, 0]
 

@@ -60,6 +60,7 @@ def write_page(folder: Path, rejects: Path) -> Path:
     headings = {key: words for key, words in HEADINGS.items() if speakers and key in speakers[0]}
     html = render(
         "stats_page",
+        title=f"{total['corpus']}: what is in it",
         corpus=total["corpus"],
         copy=total["copy"],
         figures=_figures(total),
