@@ -24,6 +24,7 @@ import soundfile
 
 from vcpipe.config import Config, load
 from vcpipe.corpora import lists
+from vcpipe.packing import pack_slice
 from vcpipe.settings import canonical
 
 RATE = 16000
@@ -95,7 +96,7 @@ class Stages:
     def pack(self) -> list[str]:
         columns = {"mel": [[str(self.shard("mel"))]], "wav": [[str(self.audio)]]}
         places = ["--manifest", str(self.audio.parent / "manifest.csv"), "--out", str(self.folder / "packs/index.json")]
-        return ["pack", "--slice", canonical(self.config.pack_slice("voc")), "--columns", json.dumps(columns), *places]
+        return ["pack", "--slice", canonical(pack_slice(self.config, "voc")), "--columns", json.dumps(columns), *places]
 
     def stats(self) -> list[str]:
         made_by = canonical(self.config.feature_slice("f0_praat", CORPUS))

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
+from vcpipe import packing
 from vcpipe.config import Config, derived_settings, feature_settings, load, read
 from vcpipe.errors import InputError
 from vcpipe.settings import Slice, canonical
@@ -371,3 +372,40 @@ def test_a_config_file_that_is_none_is_named(tmp_path: Path, text: str, words: s
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="none.yaml: no such config file"):
         read([tmp_path / "none.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("columns", "words"),
+    [
+        ({"Units": "whisper_l2"}, "'packs.p.columns.Units': a column is named by small letters"),
+        ({"x": "whisper_l3"}, "'whisper_l3' is neither a feature nor a copy.*did you mean 'whisper_l2'"),
+        ({"x": "average"}, "'packs.p.columns.x': average has rows of speakers"),
+        ({"units": "whisper_l2", "mel": "odd"}, "'packs.p.columns.mel': grid 16000/320.*cannot be zipped"),
+        ({"units": "whisper_l2", "wav": "cut"}, "the copies 16k and cut differ in max_s, trim"),
+        ({"one": "ge2e"}, "'packs.p.columns': expected a column of frames or samples"),
+    ],
+)
+def test_packs_that_cannot_be_made_are_refused_before_any_job(columns: dict[str, str], words: str) -> None:
+    raw = changed("packs", {"p": {"corpus": "demo", "columns": columns}})
+    raw["audio"] |= {"cut": {"rate": 24000, "trim": {}}, "22k": {"rate": 22050, "max_s": 60.0}}
+    raw["features"] |= {
+        "average": {"kind": "speaker_mean", "of": "whisper_l2"},
+        "odd": {"kind": "mel", "preset": "ljspeech_22k"},
+        "ge2e": {"kind": "ge2e"},
+    }
+    with pytest.raises(InputError, match=words):
+        packing.check(load(raw))
+
+
+def test_packs_depend_on_what_they_hold_and_not_on_their_neighbours() -> None:
+    raw = changed("packs", {"p": {"corpus": "demo", "columns": {"units": ["prematched", "whisper_l2"], "wav": "16k"}}})
+    before = canonical(packing.pack_slice(load(raw), "p"))
+    raw["packs"]["q"] = {"corpus": "demo", "columns": {"wav": "16k"}}
+    assert canonical(packing.pack_slice(load(raw), "p")) == before
+    raw["knnvc"]["prematch"]["topk"] = 9
+    assert canonical(packing.pack_slice(load(raw), "p")) != before
+
+
+def test_a_feature_and_a_copy_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="'features.16k': a copy under audio has this name too"):
+        load(changed("features.16k", {"kind": "mel"}))

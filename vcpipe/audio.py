@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,20 @@ import soundfile
 from numpy.typing import NDArray
 
 from vcpipe import containers
+from vcpipe.audio_settings import RATES
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 
 Wave = NDArray[np.float32]
+Watch = Callable[[Wave, int], None]
+"""Sees each block `(n, C)` of channels before they are mixed down, and the rate in Hz."""
 
 BLOCK = 1 << 16  # samples that are held decoded, or oversampled, at once
 MIN_RATE, MAX_RATE = 1000, 768_000  # Hz: outside of these, a header is wrong
 UNKNOWN = 1 << 62  # what libsndfile takes for the length of a streamed flac file, and more
+QUIET = 0.35  # no sample below it is taken beyond 1 by a resampler: soxr's filters sum up to 2.82
+MARGIN = 1 - 1e-5  # of a gain: a resampler that works in blocks rounds in another order
+EASE_S = 0.01  # over which a gain goes down and up again around a sample beyond 1
 PRIMING_S = 0.25  # what a decoder may leave out at the beginning and end of an AAC track, at the most
 
 REASONS = {
@@ -39,8 +46,8 @@ REASONS = {
 }
 
 
-GATES = frozenset({"little_speech", "clipped", "noisy"})
-"""The reasons that a config asks for with `audio.gates`: a corpus is not broken by them."""
+GATES = frozenset({"little_speech", "clipped", "noisy", "too_short", "too_long"})
+"""The reasons that a config asks for with gates, min_s and max_s: a corpus is not broken by them."""
 
 
 class BadAudio(Exception):
@@ -66,7 +73,7 @@ def load(path: str | Path, rate: int) -> Wave:
 
 
 def limit_s(path: str | Path) -> float:
-    """Seconds after which work on a file has gone wrong: 10, and ten more for every MB."""
+    """Seconds after which the decoding of a file has gone wrong: 10, and ten more for every MB."""
     try:
         return 10 + Path(path).stat().st_size / 1e5
     except (OSError, ValueError):
@@ -77,22 +84,30 @@ def decode(path: str | Path, rate: int, max_s: float = float("inf")) -> tuple[Wa
     """Decodes one file with `read` and resamples it (soxr, high quality).
 
     Returns:
-        `(N,)` float32 mono in [-1, 1] at `rate` and the duration in seconds. A recording in floating point
-        that goes beyond 1 is scaled down as a whole, never clipped.
+        `(N,)` float32 mono in [-1, 1] at `rate` and the duration in seconds. What goes beyond 1 is scaled down as a
+        whole by `headroom`, never clipped.
 
     Raises:
         BadAudio: with the reason.
     """
     mono, native_rate = read(path, max_s)
-    return _at_rate(mono, native_rate, rate), len(mono) / native_rate
+    wave = resampled(mono, native_rate, rate, headroom(mono, native_rate))
+    if not len(wave):
+        raise BadAudio("empty", f"{len(mono)} samples at {native_rate} Hz")
+    return wave, len(mono) / native_rate
 
 
-def read(path: str | Path, max_s: float = float("inf")) -> tuple[Wave, int]:
+def read(path: str | Path, max_s: float = float("inf"), watch: Watch | None = None) -> tuple[Wave, int]:
     """Decodes, mixes down and checks one file, without holding its channels whole.
 
     Wav, flac, ogg, mp3 and NIST SPHERE go through libsndfile; m4a, mp4, aac and streamed flac through the package
     `av`. What a file is, its first bytes say and not its name. A recording that is too long is refused by its header,
     before any of its samples is read, or where its samples go on beyond what the header says.
+
+    Args:
+        path: of the file.
+        max_s: the longest duration that is read.
+        watch: is called with every block as it is decoded, for what the mono no longer shows.
 
     Returns:
         `(N,)` float32 mono, N >= 1, and the file's own rate in Hz. The samples are finite and as the file has them:
@@ -107,7 +122,7 @@ def read(path: str | Path, max_s: float = float("inf")) -> tuple[Wave, int]:
     except containers.NotWhole as fault:
         raise BadAudio(fault.reason, fault.detail) from None
     try:
-        mono, rate = (_read_av if kind in ("mp4", "adts") else _read_sndfile)(path, max_s)
+        mono, rate = (_read_av if kind in ("mp4", "adts") else _read_sndfile)(path, max_s, watch)
     except (soundfile.LibsndfileError, OSError, RuntimeError, TypeError, ValueError, ArithmeticError) as error:
         words = str(error).replace(str(path), "").strip() or type(error).__name__
         raise BadAudio("truncated" if kind else "not_audio", " ".join(words.split())[:200]) from None
@@ -116,18 +131,18 @@ def read(path: str | Path, max_s: float = float("inf")) -> tuple[Wave, int]:
     return mono, rate
 
 
-def _read_sndfile(path: str | Path, max_s: float) -> tuple[Wave, int]:
+def _read_sndfile(path: str | Path, max_s: float, watch: Watch | None) -> tuple[Wave, int]:
     with soundfile.SoundFile(path) as f:
         if f.frames > UNKNOWN:  # libsndfile opens it and then cannot find its way in it
-            return _read_av(path, max_s)
-        mixed = _Mixed(f.samplerate, max_s, f.frames)
+            return _read_av(path, max_s, watch)
+        mixed = _Mixed(f.samplerate, max_s, f.frames, watch)
         block = np.empty((max(1, BLOCK // f.channels), f.channels), np.float32)
         while n := len(f.read(out=block)):
             mixed.add(block[:n])
     return mixed.whole(), int(f.samplerate)
 
 
-def _read_av(path: str | Path, max_s: float) -> tuple[Wave, int]:
+def _read_av(path: str | Path, max_s: float, watch: Watch | None) -> tuple[Wave, int]:
     try:
         import av
     except ImportError:
@@ -145,7 +160,7 @@ def _read_av(path: str | Path, max_s: float) -> tuple[Wave, int]:
                 length = track.duration and track.time_base and float(track.duration * track.time_base)
                 known = container.format.name != "aac"  # raw AAC has no index: its duration is a guess
                 expected = int((length - PRIMING_S) * frame.sample_rate) if known and length else None
-                mixed = _Mixed(frame.sample_rate, max_s, expected)
+                mixed = _Mixed(frame.sample_rate, max_s, expected, watch)
             for part in to_float.resample(frame):
                 mixed.add(np.asarray(part.to_ndarray(), np.float32).T)
     if mixed is None:
@@ -156,10 +171,10 @@ def _read_av(path: str | Path, max_s: float) -> tuple[Wave, int]:
 class _Mixed:
     """Blocks `(n, C)` of a recording on their way to one mono `(N,)`, with what is wrong with them."""
 
-    def __init__(self, rate: int, max_s: float, expected: int | None):
+    def __init__(self, rate: int, max_s: float, expected: int | None, watch: Watch | None):
         if not MIN_RATE <= rate <= MAX_RATE:
             raise BadAudio("bad_rate", f"{rate} Hz; recordings have {MIN_RATE} to {MAX_RATE} Hz")
-        self.rate, self.max_s, self.expected = rate, max_s, expected
+        self.rate, self.max_s, self.expected, self.watch = rate, max_s, expected, watch
         self.blocks, self.n, self.n_bad = [np.zeros(0, np.float32)], 0, 0
         self._check_length(expected or 0)
 
@@ -170,6 +185,8 @@ class _Mixed:
         self.blocks.append(mono)
         self.n += len(mono)
         self._check_length(self.n)
+        if self.watch is not None:
+            self.watch(block, self.rate)
 
     def whole(self) -> Wave:
         if self.expected is not None and self.n < self.expected:
@@ -183,17 +200,48 @@ class _Mixed:
             raise BadAudio("too_long", f"{n / self.rate:.1f} s, audio.max_s is {self.max_s:g}")
 
 
-def _at_rate(mono: Wave, native_rate: int, rate: int) -> Wave:
-    """`(N,)` float32 at another rate, scaled down as a whole where it goes beyond 1."""
+def headroom(wave: Wave, rate: int) -> float:
+    """The gain, 1 at most, under which `(N,)` finite float32 stays within 1 at its own and every rate of `RATES`.
+
+    A resampler overshoots, by another amount at each rate: 2.6 dB at 16 kHz where 44.1 kHz was limited hard. One gain
+    for all rates keeps the copies of a recording at one level. Block by block, at constant memory.
+    """
     import soxr
 
-    wave = mono if native_rate == rate else soxr.resample(mono, native_rate, rate)
-    if not len(wave):
-        raise BadAudio("empty", f"{len(mono)} samples at {native_rate} Hz")
     peak = _peak(wave)
-    if not np.isfinite(peak):
-        raise BadAudio("not_finite", "samples too large to be resampled")
-    return np.ascontiguousarray(wave / peak if peak > 1 else wave, np.float32)
+    if peak <= QUIET:
+        return 1.0
+    scale = np.float32(max(peak, 1.0))  # first, for the filters overflow where samples are near the largest number
+    streams = [soxr.ResampleStream(rate, to, 1, dtype="float32") for to in RATES if to != rate]
+    found = peak / float(scale)
+    for start in range(0, len(wave), BLOCK):
+        block = np.ascontiguousarray(wave[start : start + BLOCK], np.float32) / scale
+        last = start + BLOCK >= len(wave)
+        found = max(found, *(_peak(stream.resample_chunk(block, last=last)) for stream in streams))
+    gain = 1 / (float(scale) * found)
+    return gain * MARGIN if gain < 1 else 1.0
+
+
+def resampled(wave: Wave, rate: int, to: int, gain: float) -> Wave:
+    """`(N,)` float32 under a gain, from `headroom`, at another rate (soxr, high quality) and within 1.
+
+    A rate outside of `RATES` may overshoot a little further than the gain allows for. There, and only around the
+    samples beyond 1, the gain goes down smoothly for 10 ms, so that the level of the rest stays that of other rates.
+    """
+    import soxr
+
+    scaled = wave if gain == 1 else wave * np.float32(gain)
+    moved = scaled if rate == to else np.asarray(soxr.resample(scaled, rate, to), np.float32)
+    return moved if _peak(moved) <= 1 else _eased(moved, to)
+
+
+def _eased(wave: Wave, rate: int) -> Wave:
+    from scipy.ndimage import minimum_filter1d, uniform_filter1d
+
+    half = max(1, round(EASE_S / 4 * rate))
+    gain = np.float32(MARGIN) / np.maximum(np.abs(wave), 1)
+    low = minimum_filter1d(gain, 4 * half + 1)  # so wide that both means below see nothing higher than is allowed
+    return wave * uniform_filter1d(uniform_filter1d(low, 2 * half + 1), 2 * half + 1)
 
 
 def save(path: str | Path, wave: Wave, rate: int) -> None:

@@ -78,7 +78,7 @@ def download(
     corpus: Annotated[
         str, typer.Argument(help="librispeech, mini_librispeech, libritts, libritts_r, ljspeech, vctk or cmu_arctic")
     ],
-    to: Annotated[Path, typer.Option(help="folder that it is put in; what is there already is kept")],
+    to: Annotated[Path, typer.Option(help="folder that it is put in; what is there already is kept")] = Path("corpora"),
     subset: Annotated[list[str] | None, typer.Option(help="part of the corpus; can be given several times")] = None,
     sha256: Annotated[str, typer.Option(help="digest of the archive, needed where none is known")] = "",
     keep_archives: Annotated[bool, typer.Option(help="keep the archives after they are unpacked")] = False,
@@ -166,12 +166,13 @@ def derive(
 def fit(
     made_by: SliceOption,
     reads: Annotated[list[Path], typer.Argument(help="shards of the feature that it is made of")],
+    manifest: PathOption,
     out: PathOption,
 ) -> None:
     """Fits what a derived feature needs, such as the centres of discrete units."""
     from vcpipe.features.derive import fit_feature
 
-    fit_feature(json.loads(made_by), reads, out)
+    fit_feature(json.loads(made_by), reads, manifest, out)
 
 
 @app.command()
@@ -229,10 +230,13 @@ def du(
     results: Annotated[Path, typer.Option(help="folder of all results")] = Path("results"),
 ) -> None:
     """Forecasts how much room every copy and feature of every corpus will take, beside what lies there now."""
+    from vcpipe import packing
     from vcpipe.config import load, read
     from vcpipe.forecast import table
 
-    print(table(load(read(config or [Path("config.yaml")])), results))
+    checked = load(read(config or [Path("config.yaml")]))
+    packing.check(checked)
+    print(table(checked, results))
 
 
 @app.command()

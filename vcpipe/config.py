@@ -129,42 +129,6 @@ class Config(Settings):
             f"{catalog.nearest(name, known)}"
         )
 
-    def pack_slice(self, pack: str) -> Slice:
-        """What the packs of a name depend on."""
-        settings = self.packs[pack]
-        return {
-            "stage": "pack",
-            "revision": settings.REVISION,
-            "settings": settings.model_dump(mode="json", include={"split", "target_mib", "bits"}),
-            "columns": {
-                column: [self.source(name, settings.corpus, f"packs.{pack}.columns")[1] for name in names]
-                for column, names in self.pack_columns(pack).items()
-            },
-        }
-
-    def pack_columns(self, pack: str) -> dict[str, tuple[str, ...]]:
-        """The columns of a pack, each with the features or copies that it is drawn from."""
-        return {column: self.packs[pack].variants(column) for column in self.packs[pack].columns}
-
-    def pack_copy(self, pack: str) -> str:
-        """The copy of the recordings whose manifest says which utterances a pack has.
-
-        Raises:
-            InputError: for columns of copies that are not cut alike, whose utterances are not the same.
-        """
-        names = [name for names in self.pack_columns(pack).values() for name in names]
-        copies = dict.fromkeys(
-            name if name in self.audio else self.copy_of(name)
-            for name in names
-            if name in {*self.audio, *self.features}
-        )
-        if not copies:
-            raise InputError(f"config key 'packs.{pack}.columns': expected a feature or a copy of the recordings")
-        first, *others = copies
-        for other in others:
-            self.check_alike(first, other, f"packs.{pack}.columns")
-        return first
-
     def check_alike(self, a: str, b: str, where: str) -> None:
         """Refuses two copies that are not cut alike: their utterances, or the frames of those, would differ."""
         cuts = [self.audio[name].cut() for name in (a, b)]
@@ -235,6 +199,8 @@ def load(raw: Mapping[str, Any]) -> Config:
         systems={},
     )
     for name in config.features:
+        if name in config.audio:
+            raise InputError(f"config key 'features.{name}': a copy under audio has this name too; choose another")
         _bind(config, name, ())
         config.copy_of(name)
     for name in names:
@@ -242,10 +208,6 @@ def load(raw: Mapping[str, Any]) -> Config:
             module = catalog.system_config(name)
             config.systems[name] = check(module.Settings, _given(raw, name), name)
             module.check(config)
-    for name, pack in config.packs.items():
-        config.corpus(pack.corpus, f"packs.{name}.corpus")
-        config.pack_slice(name)
-        config.pack_copy(name)
     return config
 
 

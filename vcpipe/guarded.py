@@ -19,13 +19,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vcpipe.worker import ARRAY, HEADER, JSON, MAGIC, OUT_OF_MEMORY, PAIR, RAISED, work, write
+from vcpipe.errors import InputError
+from vcpipe.worker import ARRAY, HEADER, JSON, MAGIC, MORE_TIME, OUT_OF_MEMORY, PAIR, RAISED, work, write
 
 Item = Any  # what JSON can hold: a path as a string, a list of strings and numbers
 Result = Any  # what JSON can hold, one numpy array of numbers, or a pair (what JSON can hold, array)
@@ -34,6 +36,7 @@ MEMORY = 16 << 30  # bytes of address space that a worker may take beyond what t
 AHEAD = 2  # items that a worker is given at once, so that it need not wait for this process
 MAX_JSON = 1 << 24  # bytes of JSON in a result
 MAX_ITEM = 1 << 14  # bytes of JSON: AHEAD of them must fit into a pipe that nobody reads
+KINDS = (JSON, ARRAY, PAIR, RAISED, MORE_TIME)
 TICK_S = 1.0
 PR_SET_PDEATHSIG = 1
 PATIENCE_S = 1.0  # for a worker that has closed its pipes to be gone
@@ -51,12 +54,30 @@ class Died(Failure):
     """The worker ended while it had the item: a crash, or it was out of memory."""
 
 
+@dataclass(frozen=True)
 class TimedOut(Failure):
-    """The item took longer than its limit; the worker was killed."""
+    """The item took longer than its limit; the worker was killed. `later`: after it had asked for `more_time`."""
+
+    later: bool = False
 
 
+@dataclass(frozen=True)
 class Raised(Failure):
-    """The function raised an exception; `words` has its traceback."""
+    """The function raised an exception; `words` has its traceback, `refusal` the words of an InputError."""
+
+    refusal: str | None = None
+
+    def error(self, place: str, what: str = "") -> InputError | RuntimeError:
+        """The exception to raise here: one line for what was refused, the traceback for a fault of ours.
+
+        Args:
+            place: the file or the utterance, which stands first.
+            what: was being done; for the fault.
+        """
+        if self.refusal is not None:
+            named = self.refusal.startswith(f"{place}: ")
+            return InputError(self.refusal if named else f"{place}: {self.refusal}")
+        return RuntimeError(": ".join(filter(None, (place, what, self.words))))
 
 
 @dataclass
@@ -66,6 +87,7 @@ class _Worker:
     results: int
     queue: deque[tuple[int, Item]] = field(default_factory=deque)
     since: float = 0.0  # on the pool's clock, when the first item of the queue was begun, or last sent bytes
+    limit_s: float | None = None  # that the first item of the queue asked for itself
     head: bytearray = field(default_factory=bytearray)
     array: NDArray[Any] | None = None
     filled: int = 0
@@ -81,8 +103,9 @@ class Guarded:
     Args:
         function: `item -> result`; it must not need threads, locks or open files of this process.
         workers: processes, at least 1.
-        limit_s: seconds for an item, or a function that tells them from the item. Only time that this process spends
-            waiting counts, so a job that was suspended does not lose its items.
+        limit_s: seconds for an item, or a function that tells them from the item; the function of the worker may call
+            `vcpipe.worker.more_time`. Only time that this process spends waiting counts, so a job that was suspended
+            does not lose its items.
         memory: bytes of address space that a worker may take beyond what this process has.
     """
 
@@ -170,7 +193,7 @@ class Guarded:
         poll = select.poll()
         for w in self._workers:
             poll.register(w.results, select.POLLIN)
-        left = [w.since + self._limit_s(w.queue[0][1]) - self._clock for w in self._workers if w.queue]
+        left = [w.since + self._limit_of(w) - self._clock for w in self._workers if w.queue]
         before = time.monotonic()
         ready = {fd for fd, _ in poll.poll(1000 * max(0.0, min(TICK_S, *left)) + 1)}
         self._clock += min(time.monotonic() - before, 1.5 * TICK_S)
@@ -179,8 +202,12 @@ class Guarded:
                 w.since = self._clock
                 if not self._receive(w, done):
                     self._bury(i, Died, "", done, again)
-            elif w.queue and self._clock - w.since > (limit := self._limit_s(w.queue[0][1])):
-                self._bury(i, TimedOut, f"no result after {limit:g} s", done, again)
+            elif w.queue and self._clock - w.since > (limit := self._limit_of(w)):
+                kind = TimedOut if w.limit_s is None else partial(TimedOut, later=True)
+                self._bury(i, kind, f"no result after {limit:g} s", done, again)
+
+    def _limit_of(self, w: _Worker) -> float:
+        return self._limit_s(w.queue[0][1]) if w.limit_s is None else w.limit_s
 
     def _receive(self, w: _Worker, done: dict[int, Result | Failure]) -> bool:
         """Takes in what one worker has sent so far; False when it is dead, or sends what is no result."""
@@ -189,7 +216,7 @@ class Guarded:
                 missing = HEADER.size - len(w.head)
                 if missing <= 0:
                     magic, w.kind, n_json, n_bytes = HEADER.unpack_from(w.head)
-                    if magic != MAGIC or w.kind not in (JSON, ARRAY, PAIR, RAISED) or n_json > MAX_JSON or not w.queue:
+                    if magic != MAGIC or w.kind not in KINDS or n_json > MAX_JSON or not w.queue:
                         return False
                     missing += n_json
                 if missing:
@@ -198,8 +225,11 @@ class Guarded:
                         return False
                     continue
                 content = json.loads(w.head[HEADER.size :])
+                if w.kind == MORE_TIME:
+                    w.limit_s, w.head = float(content), bytearray()
+                    continue
                 if w.kind in (JSON, RAISED):
-                    self._finished(w, done, Raised(w.queue[0][1], content) if w.kind == RAISED else content)
+                    self._finished(w, done, Raised(w.queue[0][1], *content) if w.kind == RAISED else content)
                     continue
                 dtype = np.dtype(str(content["dtype"]))
                 w.array = np.empty(content["shape"], dtype)
@@ -221,12 +251,12 @@ class Guarded:
 
     def _finished(self, w: _Worker, done: dict[int, Result | Failure], result: Result | Failure) -> None:
         done[w.queue.popleft()[0]] = result
-        w.head, w.array, w.filled = bytearray(), None, 0
+        w.head, w.array, w.filled, w.limit_s = bytearray(), None, 0, None
 
     def _bury(
         self,
         i: int,
-        kind: type[Failure],
+        kind: Callable[[Item, str], Failure],
         words: str,
         done: dict[int, Result | Failure],
         again: deque[tuple[int, Item]],

@@ -79,8 +79,8 @@ class Split:
 class Measured:
     """What was measured of an utterance before anything was done to its recording.
 
-    `level_dbfs` is the RMS of the whole recording, `clipped_share` the share of samples on a flattened peak, `speech_share`
-    the share of time with speech. `stats` and the quality gates read it.
+    `level_dbfs` is the RMS over its whole length, `clipped_share` the share of samples on a flattened peak,
+    `speech_share` the share of time with speech. `stats` and the quality gates read it.
     """
 
     utt_id: str

@@ -169,7 +169,8 @@ class PackSettings(Settings):
     )
     split: Literal["train", "valid", "test"] = "train"
     target_mib: PositiveInt = Field(256, description="size of a tar")
-    bits: Literal[16, 24] = Field(24, description="of the FLAC that recordings are stored in")
+    form: Literal["npy16", "flac"] = Field("npy16", description="of recordings: 16-bit samples, or FLAC, half the size")
+    bits: Literal[16, 24] = Field(24, description="of FLAC")
 
     def variants(self, column: str) -> tuple[str, ...]:
         """The features or copies that a column is drawn from."""

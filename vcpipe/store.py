@@ -1,8 +1,9 @@
 """Shards: one HDF5 file of ragged arrays, written whole, checked when read, never opened under a wrong setting.
 
 Layout: `values (sum T, D)`, `offsets (U + 1)` in rows, `utt_id (U)`, and the attributes `slice` (canonical JSON),
-`grid` ("rate/hop"), `row` (what a row stands for), `checksum` (blake2b over all else). Rows are found
-by `utt_id`, never by position. An audio shard is the same with D = 1 and a grid of hop 1.
+`grid` ("rate/hop"), `row` (what a row stands for), `checksum` (blake2b over all of these). Rows are found by `utt_id`,
+never by position. `places` is where in the file the chunks of the values are, and only hints at what will be read. An
+audio shard is the same with D = 1 and a grid of hop 1.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def write_shard(
             twice = next(i for i in ids if ids.count(i) > 1)
             raise InputError(f"{path}: utterance {twice} comes twice; utterance ids must be unique within a corpus")
         f["offsets"] = np.asarray(offsets, np.int64)
+        f["places"] = _places(f, values)
         encoded = [utt_id.encode() for utt_id in ids]
         width = max(map(len, encoded), default=1)
         names = np.array(encoded, f"S{width}")
@@ -193,31 +195,26 @@ class Shard:
         A hint changes nothing that is read: what is not there or is damaged is found by `read`.
         """
         if self._chunks is None:
-            self._chunks = self._places()
+            self._chunks = self._hints()
         size, places = self._chunks
         begin = self.rows(utt_id).start + start
         if len(wanted := places[begin // size : (begin + count - 1) // size + 1]):
             fd, offset = self._file.id.get_vfd_handle(), int(wanted[0, 0])
             os.posix_fadvise(fd, offset, int(wanted[-1].sum()) - offset, os.POSIX_FADV_WILLNEED)
 
-    def _places(self) -> tuple[int, NDArray[np.int64]]:
+    def _hints(self) -> tuple[int, NDArray[np.int64]]:
         """Rows of a chunk, and offset and bytes in the file of each, `(chunks, 2)`; of none where that is not known."""
-        size, found = int(self.values.chunks[0]), list[Any]()
-        unknown = size, np.empty((0, 2), np.int64)
+        size, unknown = int(self.values.chunks[0]), np.empty((0, 2), np.int64)
         if not hasattr(os, "posix_fadvise"):
-            return unknown
+            return size, unknown
+        os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_RANDOM)
         try:
-            os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_RANDOM)
-            self.values.id.chunk_iter(found.append)
-            table = [(c.chunk_offset[0], c.byte_offset, c.size) for c in found]
-        except (OSError, RuntimeError):
-            return unknown
-        places = np.array(table, np.uint64).reshape(-1, 3)
-        # values lie in the order of their rows; in a file where they do not, nothing is hinted
-        ordered = np.array_equal(places[:, 0], np.arange(0, len(self.values), size))
-        ordered = ordered and bool((places[1:, 1] > places[:-1, 1]).all())
-        inside = int(places[-1:, 1:].sum()) <= self.path.stat().st_size
-        return (size, places[:, 1:].astype(np.int64)) if ordered and inside else unknown
+            places: NDArray[np.int64] = self._file["places"][:]
+        except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError):
+            return size, unknown
+        whole = places.dtype == np.int64 and places.shape == (-(-len(self.values) // size), 2)
+        fits = whole and places.min(initial=1) > 0 and places.max(initial=0) <= self.path.stat().st_size
+        return size, places if fits and (np.diff(places[:, 0]) > 0).all() else unknown
 
     def __iter__(self) -> Iterator[tuple[str, NDArray[Any]]]:
         for utt_id in self.utt_ids:
@@ -294,6 +291,15 @@ def _checked(utt_id: str, array: NDArray[Any], dim: int, dtype: str) -> NDArray[
 def _finish(digest: Any, ids: list[str], offsets: list[int], about: dict[str, str]) -> str:
     digest.update(json.dumps([about, ids, [int(o) for o in offsets]]).encode())
     return str(digest.hexdigest())
+
+
+def _places(f: h5py.File, values: h5py.Dataset) -> NDArray[np.int64]:
+    """Offset and bytes in the file of each chunk, `(chunks, 2)`; its own index takes long to go through."""
+    found: list[Any] = []
+    f.flush()
+    values.id.chunk_iter(found.append)
+    found.sort(key=lambda chunk: chunk.chunk_offset)
+    return np.array([(chunk.byte_offset, chunk.size) for chunk in found], np.int64).reshape(-1, 2)
 
 
 def _chunk_rows(dim: int, dtype: str) -> int:

@@ -18,17 +18,22 @@ from typing import Any
 
 import numpy as np
 
+from vcpipe.errors import InputError
+
 HEADER = struct.Struct("<4sBIQ")  # magic, kind, bytes of JSON, bytes of array
 MAGIC = b"vcg1"
-JSON, ARRAY, PAIR, RAISED = 0, 1, 2, 3
+JSON, ARRAY, PAIR, RAISED, MORE_TIME = 0, 1, 2, 3, 4
 PIPE = 1 << 20  # a result of this size is handed over without waiting for this process
 OUT_OF_MEMORY = 77  # exit code of a worker
+
+_pipe: list[int] = []  # in a worker: where its results go
 
 
 def work(function: Callable[[Any], Any], tasks: int, results: int, memory: int) -> None:
     """The life of a worker: until the pipe of tasks ends."""
     gc.freeze()  # the garbage of the parent is not ours to collect: it may close files
     _settle(memory, results)
+    _pipe[:] = [results]
     while head := read(tasks, 4):
         item = json.loads(read(tasks, struct.unpack("<I", head)[0]))
         kind, data = JSON, memoryview(b"")
@@ -42,10 +47,22 @@ def work(function: Callable[[Any], Any], tasks: int, results: int, memory: int) 
             text = json.dumps(result).encode()
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
-        except Exception:
-            kind, data, text = RAISED, memoryview(b""), json.dumps(traceback.format_exc()).encode()
+        except Exception as error:
+            refusal = str(error) if isinstance(error, InputError) else None
+            kind, data, text = RAISED, memoryview(b""), json.dumps([traceback.format_exc(), refusal]).encode()
         write(results, HEADER.pack(MAGIC, kind, len(text), len(data)) + text)
         write(results, data)
+
+
+def more_time(limit_s: float) -> None:
+    """Begins another part of the work on an item, which has `limit_s` seconds from now; nothing outside a worker.
+
+    For work whose length only shows under way: a tight limit guards the part that may hang, this one the rest. What
+    takes longer is a `TimedOut` of kind `later`.
+    """
+    if _pipe:
+        text = json.dumps(limit_s).encode()
+        write(_pipe[0], HEADER.pack(MAGIC, MORE_TIME, len(text), 0) + text)
 
 
 def _settle(memory: int, results: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,14 +156,21 @@ def test_the_mean_of_frames_weighs_every_frame_alike_and_is_precise_for_many_of_
     np.testing.assert_allclose(found["a"][0], expected, rtol=1e-6)
 
 
+def splits(path: Path, train: list[str], test: list[str]) -> Path:
+    rows = [replace(utterance(i), split=split) for split, ids in (("train", train), ("test", test)) for i in ids]
+    write_table(path, rows, Utterance)
+    return path
+
+
 def fitted(folder: Path) -> tuple[Path, dict[str, Array]]:
-    """Three centres, fitted on three far clouds in two shards of another corpus."""
+    """Three centres, fitted on three far clouds in two shards of another corpus, whose test utterance is not heard."""
     clouds = {f"c/{i}": frames(i, at=10.0 * i) for i in range(3)}
     reads = [
-        written(folder / "fit0.h5", "tiny", {"c/0": clouds["c/0"]}, "fitting"),
+        written(folder / "fit0.h5", "tiny", {"c/0": clouds["c/0"], "c/far": frames(9, at=900.0)}, "fitting"),
         written(folder / "fit1.h5", "tiny", {i: clouds[i] for i in ("c/1", "c/2")}, "fitting"),
     ]
-    fit_feature(CONFIG.fit_slice("units"), reads, folder / "model.safetensors")
+    splits(folder / "fit.csv", [*clouds], ["c/far"])
+    fit_feature(CONFIG.fit_slice("units"), reads, folder / "fit.csv", folder / "model.safetensors")
     return folder / "model.safetensors", clouds
 
 
@@ -179,14 +187,30 @@ def test_units_are_the_numbers_of_the_nearest_centres(tmp_path: Path) -> None:
 def test_too_few_frames_for_the_clusters_leave_no_model(tmp_path: Path) -> None:
     read = written(tmp_path / "fit.h5", "tiny", {"c/0": frames(0, 2)}, "fitting")
     with pytest.raises(InputError, match="2 frames for 3 clusters; take fewer clusters"):
-        fit_feature(CONFIG.fit_slice("units"), [read], tmp_path / "model.safetensors")
+        fit_feature(
+            CONFIG.fit_slice("units"), [read], splits(tmp_path / "fit.csv", ["c/0"], []), tmp_path / "model.safetensors"
+        )
+    with pytest.raises(InputError, match="no utterance has split train"):
+        fit_feature(
+            CONFIG.fit_slice("units"), [read], splits(tmp_path / "fit.csv", [], ["c/0"]), tmp_path / "model.safetensors"
+        )
     assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_fitting_what_needs_no_fit_is_refused(tmp_path: Path) -> None:
     made_by: Slice = {**CONFIG.feature_slice("contour", "mine"), "stage": "fit"}
     with pytest.raises(InputError, match="feature log_f0: nothing of it is fitted; run `vcpipe derive`"):
-        fit_feature(made_by, [], tmp_path / "model")
+        fit_feature(made_by, [], tmp_path / "manifest.csv", tmp_path / "model")
+
+
+def test_centres_that_were_fitted_under_other_settings_are_refused(tmp_path: Path) -> None:
+    model, _ = fitted(tmp_path)
+    read = written(tmp_path / "0.h5", "tiny", {"a/1": frames(0)})
+    write_table(tmp_path / "manifest.csv", [utterance("a/1")], Utterance)
+    made_by = CONFIG.feature_slice("units", "mine")
+    made_by["model"]["feature"]["seed"] = 7
+    with pytest.raises(InputError, match="model.safetensors: made under other settings: feature.seed is 0 in the file"):
+        derive_shard(made_by, [read], tmp_path / "manifest.csv", tmp_path / "out.h5", model)
 
 
 def test_a_parent_made_under_other_settings_is_refused(tmp_path: Path) -> None:

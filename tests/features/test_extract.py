@@ -173,3 +173,13 @@ def test_an_audio_shard_without_utterances_becomes_a_feature_shard_without(tmp_p
         extract_shard(made_by, tmp_path / "a.h5", tmp_path / "f.h5", CPU, threads)
         with Shard(tmp_path / "f.h5", made_by) as shard:
             assert shard.utt_ids == [] and shard.dim == CONFIG.features[feature].dim
+
+
+def test_a_method_of_f0_that_needs_torch_is_extracted_too(tmp_path: Path) -> None:
+    config = load({**RAW, "features": {"f0": {"kind": "f0", "method": "crepe", "model": "tiny", "audio": "16k"}}})
+    waves = audio_shard(tmp_path / "a.h5", [0.6, 0.7])
+    made_by = config.feature_slice("f0", "mine")
+    extract_shard(made_by, tmp_path / "a.h5", tmp_path / "f.h5", CPU)
+    with Shard(tmp_path / "f.h5", made_by) as shard:
+        assert [shard.length(utt_id) for utt_id in shard.utt_ids] == [len(wave) // 160 for wave in waves.values()]
+        assert shard.read("u1")[:, 1].any()

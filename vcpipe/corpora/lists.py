@@ -80,10 +80,10 @@ def _splits(name: str, settings: CorpusSettings, candidates: list[Candidate]) ->
     """Split files first, then what the corpus says itself, then a stable hash of the utterance id."""
     named = _read_splits(name, Path(settings.splits), candidates) if settings.splits else {}
     out = {c.utt_id: named.get(c.utt_id) or c.split for c in candidates}
-    undecided = sorted((_fraction(utt_id), utt_id) for utt_id, split in out.items() if not split)
-    for place, (fraction, utt_id) in enumerate(undecided):
+    undecided = sorted((fraction(utt_id), utt_id) for utt_id, split in out.items() if not split)
+    for place, (share, utt_id) in enumerate(undecided):
         first = place == 0 and len(undecided) > 1 and settings.valid_share > 0  # a small corpus has one at least
-        out[utt_id] = "valid" if first or fraction < settings.valid_share else "train"
+        out[utt_id] = "valid" if first or share < settings.valid_share else "train"
     return out
 
 
@@ -113,7 +113,7 @@ def _read_splits(name: str, folder: Path, candidates: list[Candidate]) -> dict[s
     return out
 
 
-def _fraction(utt_id: str) -> float:
+def fraction(utt_id: str) -> float:
     """A stable hash of an utterance id in [0, 1)."""
     return int.from_bytes(hashlib.blake2b(utt_id.encode(), digest_size=8).digest(), "big") / 2**64
 

@@ -101,8 +101,8 @@ def gather(corpus: Path, audio: Path, n_shards: int, max_reject_share: float) ->
         corpus: folder of the corpus, with `splits/` of each shard and `lists/rejects.csv`.
         audio: folder of the copy, with `manifests/` and `rejects/` of each shard.
         n_shards: of the corpus.
-        max_reject_share: of the recordings that cannot be used. What a gate removed was asked for and does not count,
-            nor does a part of a recording that was too short when it was sliced.
+        max_reject_share: of the recordings that cannot be used. What a gate, min_s or max_s removed was asked for and
+            does not count, nor does a part of a recording that was too short when it was sliced.
 
     Raises:
         InputError: when nothing is left, or more was rejected than the config allows; the rejects are written all

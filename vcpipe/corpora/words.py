@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from vcpipe.manifest import Candidate, read_lines, read_table, write_lines
 from vcpipe.settings import CorpusSettings
 
 log = logging.getLogger(__name__)
+
+SUFFIXES = (".alignment.txt", ".textgrid", ".wrd")
 
 
 def write_words(settings: CorpusSettings, listed: Path, out: Path) -> None:
@@ -36,6 +40,18 @@ def write_words(settings: CorpusSettings, listed: Path, out: Path) -> None:
     rows = [{"utt_id": i, "words": [[w.text, w.start_s, w.stop_s] for w in found[i]]} for i in utt_ids if i in found]
     write_lines(out, rows)
     log.info("%s: words of %d of %d recordings", out, len(rows), len(utt_ids))
+
+
+def digest(settings: CorpusSettings) -> str:
+    """Of the files that may hold alignments as they lie now: their names, sizes and times of change."""
+    found = hashlib.blake2b(digest_size=8)
+    for folder, below, names in os.walk(getattr(settings, "alignments", "") or settings.root):
+        below.sort()
+        for name in sorted(names):
+            if name.lower().endswith(SUFFIXES):
+                stat = os.stat(os.path.join(folder, name))
+                found.update(f"{folder}/{name}-{stat.st_size}-{stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return found.hexdigest()
 
 
 def read_words(path: Path) -> dict[str, list[tuple[str, float, float]]]:

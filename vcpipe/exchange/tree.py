@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe import audio
+from vcpipe.corpora.lists import fraction
 from vcpipe.errors import InputError
 from vcpipe.exchange.arrays import as_stored, stored_dtype
 from vcpipe.exchange.files import whole_folder
@@ -195,15 +196,11 @@ def digest(root: Path, files: Iterable[Path]) -> str:
 
 def _splits(items: Sequence[Item]) -> dict[str, str]:
     out = {item.utt_id: item.split for item in items}
-    undecided = sorted((_fraction(utt_id), utt_id) for utt_id, split in out.items() if not split)
+    undecided = sorted((fraction(utt_id), utt_id) for utt_id, split in out.items() if not split)
     alone = "valid" in out.values() or len(out) == 1
-    for place, (fraction, utt_id) in enumerate(undecided):
-        out[utt_id] = "valid" if fraction < VALID_SHARE or (place == 0 and not alone) else "train"
+    for place, (share, utt_id) in enumerate(undecided):
+        out[utt_id] = "valid" if share < VALID_SHARE or (place == 0 and not alone) else "train"
     return out
-
-
-def _fraction(utt_id: str) -> float:
-    return int.from_bytes(hashlib.blake2b(utt_id.encode(), digest_size=8).digest(), "big") / 2**64
 
 
 def grid_of(text: str, column: str) -> Grid:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -14,8 +15,8 @@ from vcpipe import catalog
 from vcpipe.config import derived_settings
 from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, read_table
-from vcpipe.settings import DerivedSettings, Slice
-from vcpipe.store import Shard, write_shard
+from vcpipe.settings import DerivedSettings, Slice, canonical
+from vcpipe.store import Shard, difference, write_shard
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ def derive_shard(made_by: Slice, reads: Sequence[Path], manifest: Path, out: Pat
         model: file that `fit` made, for a kind that needs one.
     """
     settings = derived_settings(made_by)
+    if model is not None:
+        _check_model(model, made_by["model"])
     derive: Derive = catalog.feature(settings.kind, "feature kind").derive
     with ExitStack() as stack:
         parents = [
@@ -51,18 +54,32 @@ def derive_shard(made_by: Slice, reads: Sequence[Path], manifest: Path, out: Pat
     log.info("%s: %d %s", out, count, "speakers" if settings.ROWS == "speaker" else "utterances")
 
 
-def fit_feature(made_by: Slice, reads: Sequence[Path], out: Path) -> None:
-    """Fits what a derived feature needs before it can be made, on all shards of one corpus.
+def _check_model(model: Path, expect: Slice) -> None:
+    """Refuses a fitted model that was made under another slice."""
+    from vcpipe.weights import read_safetensors
+
+    found = read_safetensors(model)[1].get("slice", "")
+    if found != canonical(expect):
+        words = difference(json.loads(found), expect) if found else "it does not say what it depends on"
+        raise InputError(f"{model}: made under other settings: {words}; make it again: `snakemake --force {model}`")
+
+
+def fit_feature(made_by: Slice, reads: Sequence[Path], manifest: Path, out: Path) -> None:
+    """Fits what a derived feature needs before it can be made, on the training utterances of one corpus.
 
     Args:
         made_by: the fit slice of the feature.
         reads: the shards of its parent.
+        manifest: of the corpus.
         out: file of the model.
     """
     settings = derived_settings({**made_by, "stage": "derive"})
     module = catalog.feature(settings.kind, "feature kind")
     if not hasattr(module, "fit"):
         raise InputError(f"feature {settings.kind}: nothing of it is fitted; run `vcpipe derive`")
+    utt_ids = {u.utt_id for u in read_table(manifest, Utterance) if u.split == "train"}
+    if not utt_ids:
+        raise InputError(f"{manifest}: no utterance has split train, on which feature {settings.kind} is fitted")
     with ExitStack() as stack:
         shards = [stack.enter_context(Shard(path, made_by["reads"][0])) for path in reads]
-        module.fit(settings, made_by, shards, out)
+        module.fit(settings, made_by, shards, utt_ids, out)

@@ -113,11 +113,7 @@ def _naming(shard: Shard, utt_id: str, blocks: Iterator[NDArray[Any]]) -> Iterat
 def _failed(place: str, kind: str, failure: Failure) -> Exception:
     """What a worker met with: one line for what it refused and for how it died, a traceback for a fault of ours."""
     if isinstance(failure, Raised):
-        last = failure.words.rstrip().rpartition("\n")[2]
-        refused, _, words = last.partition(": ")
-        if refused == f"{InputError.__module__}.{InputError.__qualname__}":
-            return InputError(f"{place}: {words}")
-        return RuntimeError(f"{place}: feature {kind}: {failure.words}")
+        return failure.error(place, f"feature {kind}")
     return InputError(
         f"{place}: feature {kind}: expected frames, found a process {failure.words}; run it again with fewer --cores, "
         "or take the recording out of the corpus"

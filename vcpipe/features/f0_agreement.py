@@ -37,6 +37,8 @@ class Settings(DerivedSettings):
     def check_parents(self) -> None:
         """Two estimators, frame by frame."""
         a, b = self.parents
+        if self.names[0] == self.names[1]:
+            raise ValueError(f"{self.names[0]} agrees with itself; name two estimates")
         if a.kind != "f0" or b.kind != "f0" or a.grid != b.grid:
             raise ValueError(
                 f"expected two features of kind f0 on one grid, found {a.kind} on {a.grid} and {b.kind} on {b.grid}"

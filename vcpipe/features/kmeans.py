@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -59,12 +59,14 @@ class Settings(DerivedSettings):
             raise ValueError(f"{parent.kind} has one row for a whole {parent.ROWS}; name a feature of frames")
 
 
-def fit(settings: Settings, made_by: Slice, shards: Sequence[Shard], out: Path) -> None:
-    """Fits the centres and writes them as safetensors."""
+def fit(settings: Settings, made_by: Slice, shards: Sequence[Shard], utt_ids: Collection[str], out: Path) -> None:
+    """Fits the centres on the frames of some utterances, and writes them as safetensors."""
     from vcpipe.nn import kmeans
+    from vcpipe.settings import canonical
 
-    frames = (values for shard in shards for _, values in shard)
-    kmeans.save(out, kmeans.train(frames, settings.clusters, settings.seed, settings.max_frames))
+    frames = (shard.read(utt_id) for shard in shards for utt_id in shard.utt_ids if utt_id in utt_ids)
+    centers = kmeans.train(frames, settings.clusters, settings.seed, settings.max_frames)
+    kmeans.save(out, centers, canonical(made_by))
 
 
 def derive(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vcpipe.errors import InputError
@@ -45,6 +45,10 @@ class SignalExtractor:
         import numpy as np
 
         return np.concatenate(list(self.stream(wave)))
+
+    def batch(self, waves: Sequence[Any]) -> list[NDArray[np.float32]]:
+        """Many recordings, one after the other, in their order."""
+        return [self(wave) for wave in waves]
 
     def stream(self, source: Any) -> Iterator[NDArray[np.float32]]:
         """The same frames as `__call__`, as consecutive blocks `(t_i, D)` of one window each, in constant memory."""

@@ -29,6 +29,8 @@ class Settings(DerivedSettings):
 
     def check_parents(self) -> None:
         """Means are of numbers, and of what utterances have."""
+        if self.parents[0].kind == "f0":
+            raise ValueError(f"unvoiced frames of {self.names[0]} are 0 Hz; take `kind: speaker_f0`")
         if self.parents[0].dtype == "int16" or self.parents[0].ROWS == "speaker":
             raise ValueError(
                 f"{self.parents[0].kind} has no mean over a speaker; name a feature of utterances or frames"

@@ -113,9 +113,10 @@ def nearest(frames: Tensor, centers: Tensor) -> Tensor:
     return (centers.square().sum(1) - 2 * frames @ centers.T).argmin(1)
 
 
-def save(path: str | Path, centers: Array) -> None:
-    """Writes centres `(K, D)` as safetensors, whole or not at all."""
-    write_safetensors(path, {KEY: torch.from_numpy(np.array(centers, np.float32))}, {"kind": "kmeans"})
+def save(path: str | Path, centers: Array, made_by: str = "") -> None:
+    """Writes centres `(K, D)` as safetensors with the slice that they depend on, whole or not at all."""
+    metadata = {"kind": "kmeans", "slice": made_by}
+    write_safetensors(path, {KEY: torch.from_numpy(np.array(centers, np.float32))}, metadata)
 
 
 def load(path: str | Path) -> Array:

@@ -43,7 +43,7 @@ def pack_shards(made_by: Slice, manifest: Path, columns: Mapping[str, Sequence[S
         made_by=made_by,
         target_mib=settings["target_mib"],
         audio_columns=audio,
-        audio_form=settings.get("audio_form", "flac"),
+        audio_form=settings["form"],
         bits=settings["bits"],
     )
     log.info("%s: %d utterances in %d tars, %d left out", out, written.utterances, written.tars, len(written.left_out))

@@ -66,7 +66,8 @@ def write_packs(
         audio_columns: stored as sound; of single samples, in [-1, 1].
         audio_form: `npy16`, whole numbers of 16 bits, differs from float32 by at most 2**-15 (3e-5), and not at all
             where recordings of 16 bits were neither resampled nor scaled. Nothing is left to decode: crops of 0.44 s
-            are read 4 times as fast as from `flac`, which is as large at 24 bits and about half as large at 16.
+            are read 3 times as fast as from `flac` (benchmarks/loading.py). That is half as large at 16 bits, and at 24
+            bits as large, or half where `npy16` would be exact (LibriSpeech).
         bits: of FLAC. It is not float32: 24 bits differ from it by at most 2**-23 (1.2e-7), 16 bits by 2**-15 (3e-5).
 
     Raises:

@@ -1,6 +1,7 @@
 # The config, checked once, and the few helpers of the rules. Nothing here may import torch or numpy:
 # every start of snakemake, and every job on a cluster, reads it.
 import atexit
+import functools
 import json
 import os
 import re
@@ -11,10 +12,10 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from vcpipe import catalog
+from vcpipe import catalog, packing
 from vcpipe.config import load
 from vcpipe.settings import DerivedSettings, canonical
-from vcpipe.corpora import lists
+from vcpipe.corpora import lists, words
 from vcpipe.errors import InputError
 from vcpipe.manifest import shard_names
 
@@ -44,6 +45,7 @@ def checked_config():
     """The config as settings objects, with the lists of its corpora brought up to date."""
     try:
         checked = load(config)
+        packing.check(checked)
         return checked, refresh_lists(checked) if workflow.is_main_process else listed_before(checked)
     except InputError as error:
         raise WorkflowError(str(error))
@@ -141,6 +143,16 @@ def corpus_settings(wildcards):
     return CONFIG.corpus(wildcards.corpus, "corpora").model_dump_json()
 
 
+@functools.cache
+def alignment_files(corpus):
+    return words.digest(CONFIG.corpora[corpus])
+
+
+def alignments_of(wildcards):
+    """The files of alignments as they lie now; walked through only when a corpus's words are asked for."""
+    return alignment_files(wildcards.corpus)
+
+
 def has_alignments(corpus):
     return hasattr(catalog.corpus(CONFIG.corpora[corpus].kind, "corpora"), "alignments")
 
@@ -184,10 +196,10 @@ def pack_sources(pack):
             expand("{folder}/{shard}.h5", folder=CONFIG.source(name, corpus, pack)[0], shard=shards(corpus))
             for name in names
         ]
-        for column, names in CONFIG.pack_columns(pack).items()
+        for column, names in packing.columns(CONFIG, pack).items()
     }
     return {
-        "manifest": f"results/audio/{CONFIG.pack_copy(pack)}/{corpus}/manifest.csv",
+        "manifest": f"results/audio/{packing.copy_of(CONFIG, pack)}/{corpus}/manifest.csv",
         "columns": columns,
         "shards": [path for variants in columns.values() for paths in variants for path in paths],
     }

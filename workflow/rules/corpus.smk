@@ -67,6 +67,7 @@ rule words:
     params:
         cfg=corpus_settings,
         planned_for=planned_for("results/corpora/{corpus}/lists/{shard}.csv"),
+        alignments=alignments_of,
     shell:
         "vcpipe words --corpus {params.cfg:q} --listed {input.listed:q} --out {output:q} 2> {log:q}"
 

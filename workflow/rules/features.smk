@@ -21,7 +21,8 @@ rule extract:
 
 rule fit:
     input:
-        lambda wildcards: feature_shards(DERIVED[wildcards.feature].names, DERIVED[wildcards.feature].fitted_on),
+        reads=lambda wildcards: feature_shards(DERIVED[wildcards.feature].names, DERIVED[wildcards.feature].fitted_on),
+        manifest=lambda wildcards: f"results/audio/{CONFIG.copy_of(wildcards.feature)}/{DERIVED[wildcards.feature].fitted_on}/manifest.csv",
     output:
         "results/runs/{feature}/model.safetensors",
     log:
@@ -34,7 +35,7 @@ rule fit:
     params:
         cfg=lambda wildcards: canonical(CONFIG.fit_slice(wildcards.feature)),
     shell:
-        "vcpipe fit --slice {params.cfg:q} --out {output:q} {input:q} 2> {log:q}"
+        "vcpipe fit --slice {params.cfg:q} --manifest {input.manifest:q} --out {output:q} {input.reads:q} 2> {log:q}"
 
 
 rule derive:

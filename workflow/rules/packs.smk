@@ -14,7 +14,7 @@ rule pack:
     wildcard_constraints:
         pack=one_of(CONFIG.packs),
     params:
-        cfg=lambda wildcards: canonical(CONFIG.pack_slice(wildcards.pack)),
+        cfg=lambda wildcards: canonical(packing.pack_slice(CONFIG, wildcards.pack)),
         columns=lambda wildcards, input: json.dumps(pack_sources(wildcards.pack)["columns"]),
     shell:
         "vcpipe pack --slice {params.cfg:q} --manifest {input.manifest:q} --columns {params.columns:q} --out {output:q} "
