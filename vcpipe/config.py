@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic import Field
 
@@ -31,6 +31,16 @@ from vcpipe.settings import (
 
 AUDIO_REVISION = 2
 JUDGE_REVISION = 1
+
+
+class SystemShards(NamedTuple):
+    """Shards that a system derives of a corpus, as a row of the `SHARDS` of its `config` module.
+
+    `slice` answers what they are made under, `like` the feature whose rows and columns they have.
+    """
+
+    slice: Callable[[Config, str], Slice]
+    like: Callable[[Config], str]
 
 
 class Config(Settings):
@@ -118,16 +128,21 @@ class Config(Settings):
             return f"results/audio/{name}/{corpus}", self.audio_slice(name, corpus)
         if name in self.features:
             return f"results/features/{name}/{corpus}", self.feature_slice(name, corpus)
-        derived: dict[str, Callable[[Config, str], Slice]] = {}
-        for system in self.systems:
-            derived |= getattr(catalog.system_config(system), "SHARDS", {})
+        derived = self.of_systems()
         if name in derived:
-            return f"results/features/{name}/{corpus}", derived[name](self, corpus)
+            return f"results/features/{name}/{corpus}", derived[name].slice(self, corpus)
         known = [*self.audio, *self.features, *derived]
         raise InputError(
             f"config key '{where}': '{name}' is neither a feature nor a copy of the recordings; "
             f"{catalog.nearest(name, known)}"
         )
+
+    def of_systems(self) -> dict[str, SystemShards]:
+        """What the systems of the config derive beside its features, by name."""
+        out: dict[str, SystemShards] = {}
+        for system in self.systems:
+            out |= getattr(catalog.system_config(system), "SHARDS", {})
+        return out
 
     def check_alike(self, a: str, b: str, where: str) -> None:
         """Refuses two copies that are not cut alike: their utterances, or the frames of those, would differ."""

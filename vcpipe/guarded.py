@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.errors import InputError
-from vcpipe.worker import ARRAY, HEADER, JSON, MAGIC, MORE_TIME, OUT_OF_MEMORY, PAIR, RAISED, work, write
+from vcpipe.worker import ARRAY, HEADER, JSON, MAGIC, MORE_TIME, PAIR, RAISED, ended, work, write
 
 Item = Any  # what JSON can hold: a path as a string, a list of strings and numbers
 Result = Any  # what JSON can hold, one numpy array of numbers, or a pair (what JSON can hold, array)
@@ -301,18 +301,7 @@ def _end(worker: _Worker, patience_s: float = 0.0) -> str:
     """Kills a worker, unless it has ended or will within `patience_s`, and says how it ended."""
     _close(worker.tasks)
     _close(worker.results)
-    until = time.monotonic() + patience_s
-    while not (ended := os.waitpid(worker.pid, os.WNOHANG))[0]:
-        if time.monotonic() >= until:
-            os.kill(worker.pid, signal.SIGKILL)
-            ended = os.waitpid(worker.pid, 0)
-            break
-        time.sleep(0.001)
-    status = ended[1]
-    if os.WIFSIGNALED(status):
-        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
-    code = os.WEXITSTATUS(status)
-    return "out of memory" if code == OUT_OF_MEMORY else f"ended by itself with code {code}"
+    return ended(worker.pid, patience_s)
 
 
 def _close(fd: int) -> None:

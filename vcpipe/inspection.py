@@ -13,7 +13,7 @@ AGAIN = "make the file again, or repair it"
 
 
 def describe(path: Path, verify: bool = False) -> str:
-    """A few lines about a shard (`.h5`), a run folder, a table (`.csv`) or JSON lines (`.jsonl`).
+    """A few lines about a shard (`.h5`), a run folder, a table (`.csv`), JSON lines (`.jsonl`) or a fitted model.
 
     Args:
         verify: read every value of a shard against its checksum.
@@ -25,10 +25,16 @@ def describe(path: Path, verify: bool = False) -> str:
         return _run(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder; give a shard, run folder, manifest or .jsonl file")
-    kinds = {".h5": lambda p: _shard(p, verify), ".csv": _table, ".jsonl": _lines}
+    kinds = {
+        ".h5": lambda p: _shard(p, verify),
+        ".csv": _table,
+        ".jsonl": _lines,
+        ".safetensors": _tensors,
+    }
     if path.suffix not in kinds:
         raise InputError(
-            f"{path}: expected a .h5, .csv or .jsonl file or a run folder; found {path.suffix or 'a file'}"
+            f"{path}: expected a .h5, .csv, .jsonl or .safetensors file or a run folder, "
+            f"found {path.suffix or 'a file'}"
         )
     return kinds[path.suffix](path)
 
@@ -59,6 +65,18 @@ def _run(path: Path) -> str:
 
     info = read_info(path)
     return "\n".join([f"run         {path}", json.dumps(info, indent=2)])
+
+
+def _tensors(path: Path) -> str:
+    from vcpipe.weights import read_safetensors
+
+    tensors, metadata = read_safetensors(path)
+    made_by = metadata.pop("slice", "")
+    lines = [f"tensors     {path}", *(f"{key:<12}{value}" for key, value in sorted(metadata.items()))]
+    lines += [f"  {name}  {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in sorted(tensors.items())]
+    if made_by:
+        lines.append("slice       " + json.dumps(json.loads(made_by), indent=2).replace("\n", "\n            "))
+    return "\n".join(lines)
 
 
 def _table(path: Path) -> str:

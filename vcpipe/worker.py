@@ -11,6 +11,7 @@ import resource
 import signal
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -102,3 +103,19 @@ def read(fd: int, count: int) -> bytes:
         parts.append(part)
         count -= len(part)
     return b"".join(parts)
+
+
+def ended(pid: int, patience_s: float = 0.0) -> str:
+    """Kills a worker, unless it has ended or will within `patience_s`, and says how it ended; for its parent."""
+    until = time.monotonic() + patience_s
+    while not (found := os.waitpid(pid, os.WNOHANG))[0]:
+        if time.monotonic() >= until:
+            os.kill(pid, signal.SIGKILL)
+            found = os.waitpid(pid, 0)
+            break
+        time.sleep(0.001)
+    status = found[1]
+    if os.WIFSIGNALED(status):
+        return f"killed by {signal.Signals(os.WTERMSIG(status)).name}"
+    code = os.WEXITSTATUS(status)
+    return "out of memory" if code == OUT_OF_MEMORY else f"ended by itself with code {code}"

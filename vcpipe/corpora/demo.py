@@ -29,6 +29,7 @@ from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings, canonical
 
 MADE = "made.json"
+MEAN_S = 4.3  # of an utterance
 ALIGNMENTS = "alignments.csv"
 UTTERANCES = 40  # of a speaker
 TRAIN_STEP = 20  # train sentences from the first of one speaker to the first of the next
@@ -141,6 +142,11 @@ def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iter
             with wave.open(str(root / _path(line))) as recording:
                 duration_s = recording.getnframes() / recording.getframerate()
             yield line.utt_id, aligned.cover(words[line.utt_id], duration_s)
+
+
+def seconds(settings: Settings) -> float:
+    """About how much speech it is, before it is made."""
+    return MEAN_S * len(plan(settings.speakers, settings.utterances))
 
 
 def plan(speakers: int = len(SPEAKERS), utterances: int = UTTERANCES) -> list[Line]:

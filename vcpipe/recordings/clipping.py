@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
-from vcpipe.audio_settings import TICKS
+from vcpipe.audio_settings import RATES, TICKS
 
 CLIPPED_RUN = 3  # samples on end at the extreme value
 STEP = 1 / 32768  # of 16-bit samples
@@ -45,7 +45,7 @@ class Clipping:
         for above, below in self._sides:
             if above.top != -below.top:  # a constant has no plateau
                 worst = max(worst, above.clipped(start, stop, self.rate) + below.clipped(start, stop, self.rate))
-        return worst / n if n > 0 else 0.0
+        return min(1.0, worst / n) if n > 0 else 0.0
 
 
 @dataclass
@@ -119,5 +119,5 @@ class _Side:
 def clipped_share(wave: Wave) -> float:
     """Share of `(N,)` float32, from 0 to 1, that is clipped."""
     found = Clipping()
-    found(wave[:, None], TICKS)
+    found(wave[:, None], RATES[0])  # any rate
     return found.share()

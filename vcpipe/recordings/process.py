@@ -13,12 +13,18 @@ from vcpipe.audio import Wave
 from vcpipe.audio_settings import TICKS, AudioSettings, SpeechFinder
 from vcpipe.recordings import spans
 from vcpipe.recordings.augment import augment
+from vcpipe.recordings.clipping import Clipping
 from vcpipe.recordings.denoise import denoise
 from vcpipe.recordings.level import to_level
 from vcpipe.recordings.quality import Quality, gate, measure
 from vcpipe.recordings.spans import Span, speech_spans
+from vcpipe.worker import more_time
 
 SILERO = SpeechFinder()
+
+START_S = 120.0  # for imports from a slow disk: torch, onnxruntime, Praat
+# Seconds for a second of sound: a hundred times what one idle core takes at 48 kHz (0.007, 0.025 and 0.027).
+ANALYSIS_X, DENOISE_X, VOICE_X = 1.0, 3.0, 3.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,8 @@ class Piece:
     """An utterance that is ready: `wave` is `(N,)` float32 mono in [-1, 1] at the rate of the settings.
 
     `start_s` and `stop_s` lie in the original; N is `(stop_s - start_s) * rate`, unless the speed was changed.
-    `quality` is that of the whole original. `forced` marks a slice with an end that is cut where there is speech.
+    `quality` is that of the original: of this part of it where recordings are sliced, else of the whole. `forced`
+    marks a slice with an end that is cut where there is speech.
     """
 
     utt_id: str
@@ -53,41 +60,55 @@ def process(path: str | Path, settings: AudioSettings, utt_id: str) -> list[Piec
     `utt_id/001` and so on in order of time, also when there is only one, and a slice that is refused keeps its
     number; a refusal of the whole recording bears the recording's own name.
 
-    The whole recording is resampled and denoised before it is cut, so that no cut leaves a trace. A recording in
-    floating point that goes beyond 1 is scaled down as a whole, and so is a piece that noise or gain brings there;
-    nothing is clipped.
+    The gates judge a recording as a whole, before it is cut; the numbers of a slice are its own.
+
+    The whole recording is resampled and denoised before it is cut, so that no cut leaves a trace. A recording that
+    goes beyond 1, or would at some rate, is scaled down as a whole by one gain that is the same at every rate, and so
+    is a piece that noise or gain brings there; nothing is clipped.
+
+    In a `Guarded` worker, what follows the decoding asks for time of its own, see `limit_s`.
     """
+    clipping = Clipping()
     try:
-        mono, rate = audio.read(path, settings.max_s)
+        mono, rate = audio.read(path, settings.max_s, clipping)
     except audio.BadAudio as bad:
         return [Refusal(utt_id, bad.reason, bad.detail)]
+    more_time(limit_s(len(mono) / rate, settings))
     if refusal := _unusable(mono, rate, settings):
         return [Refusal(utt_id, *refusal)]
-    heard = _resampled(mono, rate, spans.ANALYSIS_RATE)
-    speech = speech_spans(heard, SILERO)
-    quality = measure(mono, rate, speech)
+    gain = audio.headroom(mono, rate)
+    heard = audio.resampled(mono, rate, spans.ANALYSIS_RATE, gain)
+    speech, power = speech_spans(heard, SILERO), spans.tick_power(mono, rate)
+    quality = measure(mono, rate, speech, power, clipping)
     if settings.gates is not None and (refusal := gate(quality, settings.gates)):
         return [Refusal(utt_id, *refusal)]
-    found = _pieces(mono, rate, heard, speech, settings)
+    found = _pieces(heard, power, speech, settings)
     if not found:
         duration_s = len(mono) / rate
         return [Refusal(utt_id, "no_speech", f"none in {duration_s:.2f} s; remove trim and slice to keep it whole")]
-    wave = heard if settings.rate == spans.ANALYSIS_RATE else _resampled(mono, rate, settings.rate)
-    total = spans.ticks_in(len(mono), rate)
+    qualities = [quality if settings.slice is None else measure(mono, rate, speech, power, clipping, s) for s in found]
+    wave = heard if settings.rate == spans.ANALYSIS_RATE else audio.resampled(mono, rate, settings.rate, gain)
     del mono, heard
     if settings.denoise is not None:
-        quiet = np.repeat(spans.pauses(speech, total), settings.rate // TICKS)
+        quiet = np.repeat(spans.pauses(speech, len(power)), settings.rate // TICKS)
         wave = denoise(wave, settings.rate, wave[: len(quiet)][quiet], settings.denoise)
     out: list[Piece | Refusal] = []
-    for i, span in enumerate(found):
+    for i, (span, its) in enumerate(zip(found, qualities, strict=True)):
         name = utt_id if settings.slice is None else f"{utt_id}/{i:03d}"
         short = _too_short(span, settings)
         if short:
             out.append(Refusal(name, "too_short", short))
         else:
             times = (span.start / TICKS, span.stop / TICKS)
-            out.append(Piece(name, _finished(wave, span, name, settings), *times, quality, span.forced))
+            out.append(Piece(name, _finished(wave, span, name, settings), *times, its, span.forced))
     return out
+
+
+def limit_s(duration_s: float, settings: AudioSettings) -> float:
+    """Seconds after which what follows the decoding has gone wrong, on a slow machine that has much else to do."""
+    voice = settings.augment is not None and settings.augment.changes_voice
+    each = ANALYSIS_X + DENOISE_X * (settings.denoise is not None) + VOICE_X * voice
+    return START_S + each * duration_s * max(1.0, settings.rate / 48000)
 
 
 def _unusable(mono: Wave, rate: int, settings: AudioSettings) -> tuple[str, str] | None:
@@ -104,22 +125,20 @@ def _unusable(mono: Wave, rate: int, settings: AudioSettings) -> tuple[str, str]
 
 
 def _pieces(
-    mono: Wave, rate: int, heard: Wave, speech: list[tuple[float, float]], settings: AudioSettings
+    heard: Wave, power: NDArray[np.float64], speech: list[tuple[float, float]], settings: AudioSettings
 ) -> list[Span]:
     """Which ticks come out, by trimming and then slicing; none where speech is needed and there is none."""
 
     def by(finder: SpeechFinder) -> list[tuple[float, float]]:
         return speech if finder.by == SILERO.by else speech_spans(heard, finder)
 
-    total = spans.ticks_in(len(mono), rate)
-    whole: Span | None = Span(0, total)
+    whole: Span | None = Span(0, len(power))
     if settings.trim is not None:
-        whole = spans.trimmed(total, by(settings.trim), settings.trim)
+        whole = spans.trimmed(len(power), by(settings.trim), settings.trim)
     if whole is None or settings.slice is None:
         return [whole] if whole else []
     if len(whole) <= settings.slice.max_s * TICKS:
         return [whole]
-    power: NDArray[np.float64] = spans.tick_power(mono, rate)
     return spans.sliced(whole, by(settings.slice), power, settings.slice)
 
 
@@ -144,13 +163,6 @@ def _finished(wave: Wave, span: Span, name: str, settings: AudioSettings) -> Wav
     if settings.loudness is not None:
         piece = to_level(piece, settings.rate, settings.loudness)
     return _within_one(piece)
-
-
-def _resampled(mono: Wave, rate: int, to: int) -> Wave:
-    """`(N,)` float32 at another rate by soxr in high quality, scaled down as a whole where it goes beyond 1."""
-    import soxr
-
-    return _within_one(mono if rate == to else np.asarray(soxr.resample(mono, rate, to), np.float32))
 
 
 def _within_one(wave: Wave) -> Wave:

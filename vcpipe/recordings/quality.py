@@ -9,24 +9,23 @@ from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
 from vcpipe.audio_settings import TICKS, Gates
-from vcpipe.recordings.spans import pauses, tick_power
+from vcpipe.recordings.clipping import Clipping
+from vcpipe.recordings.spans import Span, pauses
 
 FLOOR_DB = -200.0  # the level of digital silence, instead of minus infinity
 SNR_LIMITS_DB = (-20.0, 100.0)
 PAUSE_MIN = 10  # ticks of pauses from which the noise can be told
 DIGITAL_SILENCE = 1e-15  # -150 dBFS: far below what 24 bits can hold, above what rounding leaves
 QUIET_PERCENTILE = 5.0  # of all ticks, where there are no pauses
-CLIPPED_RUN = 3  # samples on end at the extreme value
-STEP = 1 / 32768  # of 16-bit samples
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Measured on the original recording, mixed down, at its own rate, before anything is done to it.
+    """Measured on the original, mixed down, at its own rate, before anything is done to it; all of it, or a piece.
 
-    `peak_dbfs` is of the largest sample, `level_dbfs` the RMS over the whole duration without the constant part,
-    `clipped_share` of the samples, `snr_db` the power of speech over that of the pauses, `speech_share` of the
-    duration.
+    `peak_dbfs` is of the largest sample, `level_dbfs` the RMS over the duration without the constant part,
+    `clipped_share` of the samples of the worst channel, before the mixdown, `snr_db` the power of speech over that of
+    the pauses, `speech_share` of the duration.
     """
 
     peak_dbfs: float
@@ -36,16 +35,36 @@ class Quality:
     speech_share: float
 
 
-def measure(wave: Wave, rate: int, speech: list[tuple[float, float]]) -> Quality:
-    """The quality of `(N,)` float32 at its own rate, N >= 1, with its speech in seconds."""
-    mean = float(wave.mean(dtype=np.float64))
-    square = float(np.einsum("n,n->", wave, wave, dtype=np.float64)) / len(wave)
+def measure(
+    wave: Wave,
+    rate: int,
+    speech: list[tuple[float, float]],
+    power: NDArray[np.float64],
+    clipping: Clipping,
+    span: Span | None = None,
+) -> Quality:
+    """The quality of a recording, or of a piece of it.
+
+    Args:
+        wave: `(N,)` float32, the whole recording at its own rate, N >= 1.
+        rate: samples per second.
+        speech: of the whole recording, start and stop in seconds.
+        power: `(ticks,)` of the whole recording, from `tick_power`.
+        clipping: has seen the whole recording.
+        span: the piece, one tick at least; everything without it.
+    """
+    start_s, stop_s = (span.start / TICKS, span.stop / TICKS) if span else (0.0, len(wave) / rate)
+    part = wave[span.start * rate // TICKS : span.stop * rate // TICKS] if span else wave
+    ticks = slice(span.start, span.stop) if span else slice(None)
+    mean = float(part.mean(dtype=np.float64))
+    square = float(np.einsum("n,n->", part, part, dtype=np.float64)) / len(part)
+    spoken_s = sum(max(0.0, min(stop, stop_s) - max(start, start_s)) for start, stop in speech)
     return Quality(
-        peak_dbfs=_db(max(float(wave.max()), -float(wave.min())) ** 2),
+        peak_dbfs=_db(max(float(part.max()), -float(part.min())) ** 2),
         level_dbfs=_db(square - mean**2),
-        clipped_share=clipped_share(wave),
-        snr_db=snr_db(tick_power(wave, rate), speech),
-        speech_share=min(1.0, sum(stop - start for start, stop in speech) * rate / len(wave)),
+        clipped_share=clipping.share(span.start, span.stop) if span else clipping.share(),
+        snr_db=snr_db(power, speech, ticks),
+        speech_share=min(1.0, spoken_s / (stop_s - start_s)),
     )
 
 
@@ -62,7 +81,7 @@ def gate(quality: Quality, gates: Gates) -> tuple[str, str] | None:
     return None
 
 
-def snr_db(power: NDArray[np.float64], speech: list[tuple[float, float]]) -> float:
+def snr_db(power: NDArray[np.float64], speech: list[tuple[float, float]], ticks: slice = slice(None)) -> float:
     """The power of speech over the power of noise in dB, estimated from ticks and the speech found in them.
 
     Noise is the median power of the pauses, ticks of 20 ms further than 0.1 s from speech; where they are fewer than
@@ -73,6 +92,7 @@ def snr_db(power: NDArray[np.float64], speech: list[tuple[float, float]]) -> flo
     Args:
         power: `(ticks,)` from `tick_power`.
         speech: start and stop in seconds.
+        ticks: the part that is judged, by its own speech and pauses; what lies beside it still tells a pause.
 
     Returns:
         A number from -20 to 100; 100 also where there is no noise at all.
@@ -80,9 +100,11 @@ def snr_db(power: NDArray[np.float64], speech: list[tuple[float, float]]) -> flo
     spoken = np.zeros(len(power), bool)
     for start_s, stop_s in speech:
         spoken[round(start_s * TICKS) : round(stop_s * TICKS)] = True
+    quiet = pauses(speech, len(power))[ticks]
+    power, spoken = power[ticks], spoken[ticks]
     heard = power[spoken] if spoken.any() else power
     sounding = power > DIGITAL_SILENCE
-    noise = power[pauses(speech, len(power)) & sounding] if spoken.any() else power[:0]
+    noise = power[quiet & sounding] if spoken.any() else power[:0]
     if len(noise) >= PAUSE_MIN:
         noise_power = float(np.median(noise))
     else:
@@ -91,35 +113,6 @@ def snr_db(power: NDArray[np.float64], speech: list[tuple[float, float]]) -> flo
         return SNR_LIMITS_DB[1]
     clean = max(float(heard.mean()) - noise_power, 0.0)
     return float(np.clip(_db(clean / noise_power), *SNR_LIMITS_DB))
-
-
-def clipped_share(wave: Wave) -> float:
-    """Share of `(N,)` samples that lie in runs of at least 3 at the largest or the smallest value of the recording.
-
-    So a plateau counts at any level, as after a recording that was clipped is made softer. A run that the signal
-    reaches and leaves on a gentle curve is none: it is the round top of a low tone, flat by the steps of 16 bits.
-    Files that lost their plateau (resampled, or from a lossy codec) show nothing.
-    """
-    top, bottom = float(wave.max()), float(wave.min())
-    if top == bottom:
-        return 0.0
-    above = _plateau(wave, top) if top > 0 else 0  # an extreme of 0 is digital silence
-    below = _plateau(-wave, -bottom) if bottom < 0 else 0
-    return (above + below) / len(wave)
-
-
-def _plateau(wave: Wave, top: float) -> int:
-    """Samples in runs at the value `top`, the largest, that the signal does not glide into and out of."""
-    flat = np.concatenate([[False], wave == np.float32(top), [False]])
-    edges = np.flatnonzero(flat[1:] != flat[:-1]).reshape(-1, 2)
-    edges = edges[edges[:, 1] - edges[:, 0] >= CLIPPED_RUN]
-    if not len(edges):
-        return 0
-    before = wave[np.maximum(edges[:, 0] - 1, 0)]
-    after = wave[np.minimum(edges[:, 1], len(wave) - 1)]
-    # A parabola whose top is flat for three samples has fallen by at most four steps at the next on either side.
-    steep = np.maximum(top - before, top - after) > 4 * STEP
-    return int((edges[steep, 1] - edges[steep, 0]).sum())
 
 
 def _db(power: float) -> float:

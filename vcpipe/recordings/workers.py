@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from vcpipe import audio
 from vcpipe.audio_settings import AudioSettings
+from vcpipe.errors import InputError
 from vcpipe.guarded import Failure, Guarded, Raised, TimedOut
 from vcpipe.manifest import Candidate
 from vcpipe.recordings.process import Piece, Refusal, process
@@ -23,7 +24,11 @@ def processed(
 ) -> Iterator[list[Piece | Refusal]]:
     """What becomes of each recording, in their order; see `vcpipe.recordings.process.process`.
 
+    The limit of `audio.limit_s` guards the decoder; what follows it has that of `vcpipe.recordings.process.limit_s`.
+
     Raises:
+        InputError: for what no recording is to blame for: a package that is missing, or work on what was decoded that
+            does not come to an end.
         RuntimeError: for a fault of our own code, with its traceback.
     """
 
@@ -35,7 +40,12 @@ def processed(
     with Guarded(work, min(max(workers, 1), len(items)) or 1, lambda item: audio.limit_s(item[0])) as pool:
         for candidate, found in zip(candidates, pool.map(items), strict=True):
             if isinstance(found, Raised):
-                raise RuntimeError(f"{root / candidate.path}: {found.words}")
+                raise found.error(str(root / candidate.path))
+            if isinstance(found, TimedOut) and found.later:
+                raise InputError(
+                    f"{root / candidate.path}: expected an end of the work on it once decoded, found "
+                    f"{found.words}; run it again with fewer --cores, or take the recording out of the corpus"
+                )
             if isinstance(found, TimedOut):
                 yield [Refusal(candidate.utt_id, "timed_out", found.words)]
             elif isinstance(found, Failure):

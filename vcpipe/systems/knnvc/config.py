@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from vcpipe.config import Config
+from vcpipe.config import Config, SystemShards
 from vcpipe.errors import InputError
 from vcpipe.settings import FeatureSettings, Slice
 from vcpipe.settings import Settings as Section
@@ -175,5 +175,5 @@ def render_slice(config: Config, prematched: bool) -> Slice:
     }
 
 
-SHARDS = {"prematched": prematch_slice}
-"""What the system derives of a corpus beside the features of the config, by name: the slice of its shards."""
+SHARDS = {"prematched": SystemShards(prematch_slice, like=lambda config: config.systems["knnvc"].units)}
+"""What the system derives of a corpus beside the features of the config."""
