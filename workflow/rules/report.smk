@@ -29,7 +29,7 @@ rule stats_page:
         quality=tables("results/audio/{audio}/{corpus}/quality/{shard}.csv"),
         f0=f0_shards,
     output:
-        page="results/stats/{audio}/{corpus}/index.html",
+        page=report("results/stats/{audio}/{corpus}/index.html", category="Corpora", labels={"corpus": "{corpus}"}),
         tables=multiext("results/stats/{audio}/{corpus}/", "utterances.csv", "speakers.csv", "corpus.json"),
     log:
         "logs/stats_page/{audio}/{corpus}.log",
