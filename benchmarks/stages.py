@@ -85,7 +85,8 @@ class Stages:
 
     def fit(self, feature: str, parent: str) -> list[str]:
         made_by = canonical(self.config.fit_slice(feature))
-        return ["fit", "--slice", made_by, "--out", str(self.folder / "units.safetensors"), str(self.shard(parent))]
+        places = ["--manifest", str(self.audio.parent / "manifest.csv"), "--out", str(self.folder / "units.safetensors")]
+        return ["fit", "--slice", made_by, *places, str(self.shard(parent))]
 
     def derive(self, feature: str, parent: str, model: bool = False) -> list[str]:
         made_by = canonical(self.config.feature_slice(feature, CORPUS))
@@ -146,9 +147,9 @@ def cores(folder: Path) -> None:
 
 
 def memory(folder: Path) -> None:
-    small = Stages(folder / "small", utterances=40, seconds=8.0).all()
-    large = Stages(folder / "large", utterances=320, seconds=8.0).all()
-    print(f"{'stage':<22}{'40 utts':>10}{'320 utts':>10}{'times':>8}   (MiB; goal {FLAT})")
+    small = Stages(folder / "small", utterances=80, seconds=8.0).all()
+    large = Stages(folder / "large", utterances=640, seconds=8.0).all()
+    print(f"{'stage':<22}{'80 utts':>10}{'640 utts':>10}{'times':>8}   (MiB; goal {FLAT})")
     for name in small:
         if name in ("extract f0_harvest", "extract f0_pyin"):  # minutes of work, on the same path as f0_praat
             continue

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vcpipe.errors import InputError
 from vcpipe.guarded import Died, Failure, Guarded, Raised, TimedOut
+from vcpipe.worker import more_time
 
 
 def work(item: str | int) -> object:
@@ -203,3 +205,37 @@ def test_a_raised_exception_is_not_a_death() -> None:
     with Guarded(lambda item: os.getpid() if item else 1 / 0) as pool:
         first, failure, last = pool.map([1, 0, 1])
     assert first == last and isinstance(failure, Raised) and "ZeroDivisionError" in failure.words
+
+
+def slowly(item: list[float]) -> str:
+    for seconds, limit_s in zip(item[::2], item[1::2], strict=False):
+        time.sleep(seconds)
+        more_time(limit_s)
+    time.sleep(item[-1])
+    return "done"
+
+
+def test_more_time_begins_a_limit_of_its_own_for_this_item_alone() -> None:
+    items = [[0.1, 30.0, 1.2], [2.0], [0.1, 0.5, 0.1, 0.7, 0.9], [0.1], [0.3, 30.0, 0.3, 30.0, 0.5]]
+    with Guarded(slowly, 1, 0.6) as pool:
+        got = list(pool.map(items))
+    assert got[0] == got[3] == got[4] == "done"
+    assert got[1] == TimedOut(items[1], "no result after 0.6 s")
+    assert got[2] == TimedOut(items[2], "no result after 0.7 s", later=True)
+    more_time(1.0)  # outside of a worker there is nobody to ask
+
+
+def refuse(item: str) -> None:
+    raise (InputError if item == "refused" else ValueError)("a.wav: expected sound,\nfound none")
+
+
+def test_what_was_refused_is_one_line_here_and_a_fault_has_its_traceback() -> None:
+    with Guarded(refuse) as pool:
+        refused, fault = pool.map(["refused", "fault"])
+    assert isinstance(refused, Raised) and isinstance(fault, Raised)
+    error = refused.error("b.h5: u1", "feature mel")
+    assert isinstance(error, InputError) and str(error) == "b.h5: u1: a.wav: expected sound, found none"
+    assert str(refused.error("a.wav")) == "a.wav: expected sound, found none"
+    error = fault.error("b.h5: u1", "feature mel")
+    assert isinstance(error, RuntimeError)
+    assert str(error).startswith("b.h5: u1: feature mel: Traceback") and "ValueError: a.wav" in str(error)

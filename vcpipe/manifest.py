@@ -79,8 +79,9 @@ class Split:
 class Measured:
     """What was measured of an utterance before anything was done to its recording.
 
-    `level_dbfs` is the RMS over its whole length, `clipped_share` the share of samples on a flattened peak,
-    `speech_share` the share of time with speech. `stats` and the quality gates read it.
+    Of its own part of the recording where the copy is sliced, else of all of it: `level_dbfs` is the RMS over its
+    length, `clipped_share` the share of samples on flattened peaks in the worst channel, `speech_share` the share of
+    time with speech.
     """
 
     utt_id: str

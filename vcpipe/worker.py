@@ -49,7 +49,7 @@ def work(function: Callable[[Any], Any], tasks: int, results: int, memory: int) 
         except MemoryError:
             os._exit(OUT_OF_MEMORY)
         except Exception as error:
-            refusal = str(error) if isinstance(error, InputError) else None
+            refusal = " ".join(str(error).splitlines()) if isinstance(error, InputError) else None
             kind, data, text = RAISED, memoryview(b""), json.dumps([traceback.format_exc(), refusal]).encode()
         write(results, HEADER.pack(MAGIC, kind, len(text), len(data)) + text)
         write(results, data)

@@ -8,8 +8,9 @@ import soundfile
 from numpy.typing import NDArray
 
 from vcpipe.audio_settings import Gates, SpeechFinder
-from vcpipe.recordings.quality import FLOOR_DB, Quality, clipped_share, gate, measure, snr_db
-from vcpipe.recordings.spans import speech_spans, tick_power
+from vcpipe.recordings.clipping import Clipping
+from vcpipe.recordings.quality import FLOOR_DB, Quality, gate, measure, snr_db
+from vcpipe.recordings.spans import Span, speech_spans, tick_power
 
 Wave = NDArray[np.float32]
 SNRS = (5, 10, 15, 20, 25, 30)
@@ -72,45 +73,49 @@ def test_a_signal_without_noise_and_noise_without_a_signal() -> None:
     assert snr_db(np.zeros(0), []) == 100
 
 
-@pytest.mark.parametrize("level", [1.0, 0.31])
-@pytest.mark.parametrize("steps", [0, 2**15])
-def test_clipping_is_found_at_any_level(level: float, steps: int) -> None:
-    wave, _ = syllables()
-    clipped = level * np.clip(wave / np.abs(wave).max() * 3, -1, 1)
-    clipped = (np.round(clipped * steps) / steps if steps else clipped).astype(np.float32)
-    true_share = np.mean(np.abs(wave) * 3 >= np.abs(wave).max())
-    assert 0.3 * true_share < clipped_share(clipped) <= 1.05 * true_share  # runs of one or two are not counted
-    rounded = (np.round(0.9 * wave / np.abs(wave).max() * 2**15) / 2**15).astype(np.float32)
-    assert clipped_share(rounded) == 0
-    one_sided = np.minimum(clipped, 0.5 * level).astype(np.float32)
-    assert clipped_share(one_sided) > clipped_share(clipped)
-
-
-@pytest.mark.parametrize("hz", [30, 50, 100, 440])
-@pytest.mark.parametrize("peak", [0.9, 0.01])
-def test_the_round_top_of_a_low_tone_is_no_plateau(hz: float, peak: float) -> None:
-    sine = peak * np.sin(2 * np.pi * hz * np.arange(48000) / 48000)
-    assert clipped_share((np.round(sine * 2**15) / 2**15).astype(np.float32)) == 0
-    if peak * hz > 4:  # steeper than four 16-bit steps a sample where it is cut
-        assert clipped_share(np.clip(sine, -0.7 * peak, peak).astype(np.float32)) > 0.15
+def measured(wave: Wave, rate: int, spoken: list[tuple[float, float]], span: Span | None = None) -> Quality:
+    clipping = Clipping()
+    clipping(wave[:, None], rate)
+    return measure(wave, rate, spoken, tick_power(wave, rate), clipping, span)
 
 
 @pytest.mark.parametrize(
     "wave", [np.zeros(16000), np.zeros(1), np.full(16000, 0.5), np.full(1, -1.0), np.eye(1, 160)[0]]
 )
 def test_every_number_is_finite(wave: NDArray[np.float64]) -> None:
-    quality = measure(wave.astype(np.float32), 16000, [])
+    quality = measured(wave.astype(np.float32), 16000, [])
     assert all(np.isfinite(vars(quality)[name]) for name in vars(quality))
     assert quality.clipped_share == 0 and quality.speech_share == 0
 
 
 def test_levels_are_those_of_a_sine() -> None:
     sine = (0.5 * np.sin(2 * np.pi * 100 * np.arange(48000) / 48000) + 0.25).astype(np.float32)
-    quality = measure(sine, 48000, [(0.0, 0.25)])
+    quality = measured(sine, 48000, [(0.0, 0.25)])
     assert quality.peak_dbfs == pytest.approx(20 * np.log10(0.75), abs=0.01)
     assert quality.level_dbfs == pytest.approx(20 * np.log10(0.5) - 3.01, abs=0.01)  # without the constant part
     assert quality.speech_share == 0.25
-    assert measure(np.zeros(10, np.float32), 48000, []).peak_dbfs == FLOOR_DB
+    assert measured(np.zeros(10, np.float32), 48000, []).peak_dbfs == FLOOR_DB
+
+
+def test_a_piece_has_its_own_numbers() -> None:
+    spoken = [(0.6, 2.0), (3.0, 4.4)]
+    wave = np.zeros(5 * 16000, np.float32)
+    draw = np.random.default_rng(0)
+    for (start, stop), sigma in zip(spoken, (0.1, 0.01), strict=True):
+        wave[round(start * 16000) : round(stop * 16000)] = draw.normal(0, sigma, round(1.4 * 16000))
+    wave[: 5 * 8000] = np.clip(wave[: 5 * 8000], -0.15, 0.15)
+    wave += draw.normal(0, 1e-3, len(wave)).astype(np.float32) * (wave == 0)
+    loud, soft = (measured(wave, 16000, spoken, span) for span in (Span(0, 125), Span(125, 250)))
+    whole = measured(wave, 16000, spoken)
+    assert loud.level_dbfs - soft.level_dbfs == pytest.approx(19, abs=1)
+    assert loud.peak_dbfs == whole.peak_dbfs > soft.peak_dbfs + 8
+    assert (loud.clipped_share > 0, soft.clipped_share) == (True, 0)
+    assert loud.clipped_share + soft.clipped_share == pytest.approx(2 * whole.clipped_share, rel=1e-6)
+    assert loud.snr_db == pytest.approx(39, abs=1.5) and soft.snr_db == pytest.approx(20, abs=1)
+    for quality in (loud, soft, whole):
+        assert quality.speech_share == pytest.approx(0.56)
+    within = measured(wave, 16000, spoken, Span(35, 95))  # nothing but speech: its quietest frames
+    assert within.speech_share == 1 and within.snr_db < 3
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from tests.conftest import RATE, tone
+from tests.fuzz.recordings import aac
 from vcpipe import audio
 from vcpipe.audio_settings import AudioSettings
+from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
+from vcpipe.recordings import process as process_module
 from vcpipe.recordings import workers
 from vcpipe.recordings.process import Piece, Refusal, process
 from vcpipe.recordings.workers import processed
@@ -102,3 +107,51 @@ def test_a_fault_of_our_own_code_is_no_reject(tmp_path: Path, monkeypatch: pytes
     patched(monkeypatch, "s/u1", lambda: {"a": 1}["nothing"])
     with pytest.raises(RuntimeError, match="(?s)u1.wav: Traceback.*KeyError: 'nothing'"):
         all_of(listed, tmp_path, 2)
+
+
+def test_work_after_decoding_is_not_held_to_the_limit_of_the_decoder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = candidates(tmp_path, [1.0, 0.6])
+    whole = all_of(listed, tmp_path, 1)
+    in_stage(monkeypatch, lambda: time.sleep(1.5))
+    monkeypatch.setattr(audio, "limit_s", lambda path: 0.7)
+    found = all_of(listed, tmp_path, 1)
+    assert all(same(a, b) for a, b in zip(found, whole, strict=True))
+
+
+def test_work_after_decoding_that_does_not_end_is_no_reject_but_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = candidates(tmp_path, [1.0, 0.6])
+    in_stage(monkeypatch, lambda: time.sleep(60))
+    monkeypatch.setattr(process_module, "limit_s", lambda duration_s, settings: duration_s)
+    with pytest.raises(
+        InputError, match=r"u0\.wav: expected an end .* found no result after 1 s; run it again"
+    ) as error:
+        all_of(listed, tmp_path, 2)
+    assert "\n" not in str(error.value)
+
+
+def in_stage(monkeypatch: pytest.MonkeyPatch, what: Callable[[], object]) -> None:
+    """Something else happens where a decoded recording is resampled."""
+    resampled = audio.resampled
+
+    def wrapped(*args: Any) -> audio.Wave:
+        what()
+        return resampled(*args)
+
+    monkeypatch.setattr(audio, "resampled", wrapped)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_package_that_is_missing_is_one_line_naming_the_recording_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n: int
+) -> None:
+    pytest.importorskip("av")
+    (tmp_path / "a.m4a").write_bytes(aac(tone(0.5), "ipod"))
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(InputError) as error:
+        all_of([Candidate("s/a", "s", "a.m4a")], tmp_path, n)
+    words = str(error.value)
+    assert words.startswith(f"{tmp_path}/a.m4a: reading m4a") and words.count("a.m4a") == 1 and "\n" not in words

@@ -58,12 +58,13 @@ def measure(
     ticks = slice(span.start, span.stop) if span else slice(None)
     mean = float(part.mean(dtype=np.float64))
     square = float(np.einsum("n,n->", part, part, dtype=np.float64)) / len(part)
-    spoken_s = sum(max(0.0, min(stop, stop_s) - max(start, start_s)) for start, stop in speech)
+    near = [(start, stop) for start, stop in speech if stop > start_s - 1 and start < stop_s + 1]
+    spoken_s = sum(max(0.0, min(stop, stop_s) - max(start, start_s)) for start, stop in near)
     return Quality(
         peak_dbfs=_db(max(float(part.max()), -float(part.min())) ** 2),
         level_dbfs=_db(square - mean**2),
         clipped_share=clipping.share(span.start, span.stop) if span else clipping.share(),
-        snr_db=snr_db(power, speech, ticks),
+        snr_db=snr_db(power, near, ticks),
         speech_share=min(1.0, spoken_s / (stop_s - start_s)),
     )
 
