@@ -85,8 +85,8 @@ class Stages:
 
     def fit(self, feature: str, parent: str) -> list[str]:
         made_by = canonical(self.config.fit_slice(feature))
-        places = ["--manifest", str(self.audio.parent / "manifest.csv"), "--out", str(self.folder / "units.safetensors")]
-        return ["fit", "--slice", made_by, *places, str(self.shard(parent))]
+        model, manifest = self.folder / "units.safetensors", self.audio.parent / "manifest.csv"
+        return ["fit", "--slice", made_by, "--manifest", str(manifest), "--out", str(model), str(self.shard(parent))]
 
     def derive(self, feature: str, parent: str, model: bool = False) -> list[str]:
         made_by = canonical(self.config.feature_slice(feature, CORPUS))

@@ -109,7 +109,7 @@ def audio_shards(system, corpus):
 
 def audio_of(wildcards, name):
     """A file of the copy of the recordings that a feature is made of."""
-    return f"results/audio/{CONFIG.copy_of(wildcards.feature)}/{wildcards.corpus}/" + name.format(**wildcards)
+    return f"results/audio/{CONFIG.copy_of(wildcards.feature)}/{wildcards.corpus}/{name.format(**wildcards)}"
 
 
 def fitted_model(wildcards):
