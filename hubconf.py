@@ -9,6 +9,7 @@ dependencies = [
     "safetensors",
     "soundfile",
     "soxr",
+    "scipy",
     "pyloudnorm",
     "onnxruntime",
     "silero_vad",
