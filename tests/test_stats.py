@@ -60,7 +60,12 @@ def made(tmp_path: Path, f0: dict[str, list[float]] | None = None) -> tuple[list
     audio, out = folder(tmp_path, f0), tmp_path / "stats"
     write_stats(audio, 2, tmp_path / "f0" if f0 else None, SLICE if f0 else None, tmp_path, out)
     with open(out / "utterances.csv", newline="") as u, open(out / "speakers.csv", newline="") as s:
-        return list(csv.DictReader(u)), list(csv.DictReader(s)), json.loads((out / "corpus.json").read_text())
+        total = json.loads((out / "corpus.json").read_text())
+        with open(out / "corpus.csv", newline="") as c:
+            figures = {row["figure"]: row["value"] for row in csv.DictReader(c)}
+        assert figures["utterances"] == str(total["utterances"])
+        assert {f"rejects.{reason}": str(n) for reason, n in total["rejects"].items()}.items() <= figures.items()
+        return list(csv.DictReader(u)), list(csv.DictReader(s)), total
 
 
 def test_totals_are_sums_and_quantiles_of_the_utterances(tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ def evaluate(
 def stats(
     audio: Annotated[Path, typer.Option(help="folder of a copy of a corpus: manifest.csv, rejects.csv, quality/")],
     shards: Annotated[int, typer.Option(help="of the corpus")],
-    out: Annotated[Path, typer.Option(help="folder for index.html, utterances.csv, speakers.csv and corpus.json")],
+    out: Annotated[Path, typer.Option(help="folder for index.html and the tables")],
     f0: Annotated[Path | None, typer.Option(help="folder of the shards of an f0 feature; none: no F0 columns")] = None,
     made_by: Annotated[str, typer.Option("--slice", help="what the f0 shards were made under")] = "null",
     results: Annotated[Path, typer.Option(help="folder of all results")] = Path("results"),

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def write_stats(audio: Path, n_shards: int, f0: Path | None, f0_slice: Slice | None, results: Path, out: Path) -> None:
-    """Writes `out`/utterances.csv, speakers.csv and corpus.json, each whole or not at all.
+    """Writes `out`/utterances.csv, speakers.csv, corpus.csv and corpus.json, each whole or not at all.
 
     Args:
         audio: folder of a copy of a corpus: manifest.csv, rejects.csv, `quality/` of each shard.
@@ -70,6 +70,7 @@ def write_stats(audio: Path, n_shards: int, f0: Path | None, f0_slice: Slice | N
         "rejects": dict(Counter(r.reason for r in rejects).most_common()),
         "features": sizes(results / "features", audio.name),
     }
+    _write_csv(out / "corpus.csv", [{"figure": name, "value": value} for name, value in _flat(total)])
     with atomic_path(out / "corpus.json") as tmp:
         tmp.write_text(json.dumps(total, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -129,6 +130,15 @@ def sizes(features: Path, corpus: str) -> dict[str, int]:
     """Bytes on disk of every feature of a corpus, by name."""
     folders = sorted(features.glob(f"*/{corpus}")) if features.is_dir() else []
     return {folder.parent.name: sum(file.stat().st_size for file in folder.glob("*.h5")) for folder in folders}
+
+
+def _flat(total: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """A nested mapping as rows: `rejects.too_short`, 3."""
+    for name, value in total.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield above + name, value
 
 
 def _utterance(u: Utterance, m: Measured, f0_hz: Sequence[float] | None) -> Row:

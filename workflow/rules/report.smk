@@ -30,7 +30,9 @@ rule stats_page:
         f0=f0_shards,
     output:
         page=report("results/stats/{audio}/{corpus}/index.html", category="Corpora", labels={"corpus": "{corpus}"}),
-        tables=multiext("results/stats/{audio}/{corpus}/", "utterances.csv", "speakers.csv", "corpus.json"),
+        tables=multiext(
+            "results/stats/{audio}/{corpus}/", "utterances.csv", "speakers.csv", "corpus.csv", "corpus.json"
+        ),
     log:
         "logs/stats_page/{audio}/{corpus}.log",
     params:
