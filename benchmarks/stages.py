@@ -130,7 +130,7 @@ def overhead(folder: Path) -> None:
 
 
 def cores(folder: Path) -> None:
-    stages = Stages(folder, utterances=64, seconds=5.0)
+    stages = Stages(folder, utterances=24, seconds=5.0)
     run(stages.prepare())
     print(f"{'stage':<22}{'one':>9}{'two':>9}{'times':>8}   (goal {CORES})")
     kinds: dict[str, Callable[[int], list[str]]] = {
@@ -139,11 +139,11 @@ def cores(folder: Path) -> None:
     }
     for name, command in kinds.items():
         times = {threads: [] for threads in (1, 2)}
-        for _ in range(3):
+        for _ in range(2):
             for threads in times:
                 times[threads].append(run(command(threads))[0])
         one, two = min(times[1]), min(times[2])
-        print(f"{name:<22}{one:>9.2f}{two:>9.2f}{one / two:>8.2f}")
+        print(f"{name:<22}{one:>9.2f}{two:>9.2f}{one / two:>8.2f}", flush=True)
 
 
 def memory(folder: Path) -> None:
