@@ -130,15 +130,18 @@ def overhead(folder: Path) -> None:
 
 
 def cores(folder: Path) -> None:
-    stages = Stages(folder, utterances=24, seconds=5.0)
-    run(stages.prepare())
+    few, many = Stages(folder / "few", utterances=24, seconds=5.0), Stages(folder / "many", utterances=400, seconds=8.0)
+    for stages in (few, many):
+        run(stages.prepare())
     print(f"{'stage':<22}{'one':>9}{'two':>9}{'times':>8}   (goal {CORES})")
     kinds: dict[str, Callable[[int], list[str]]] = {
-        "prepare": stages.prepare,
-        **{f"extract {name}": _extract(stages, name) for name in ("f0_harvest", "f0_praat", "f0_pyin", "energy")},
+        "prepare": many.prepare,
+        "extract f0_praat": _extract(many, "f0_praat"),
+        "extract f0_harvest": _extract(few, "f0_harvest"),
+        "extract f0_pyin": _extract(few, "f0_pyin"),
     }
     for name, command in kinds.items():
-        times = {threads: [] for threads in (1, 2)}
+        times: dict[int, list[float]] = {threads: [] for threads in (1, 2)}
         for _ in range(2):
             for threads in times:
                 times[threads].append(run(command(threads))[0])
