@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,3 +47,17 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture
+def resemblyzer(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, Any]]:
+    """The published encoder, with stand-ins for what only its trimming needs."""
+    for name in ("webrtcvad", "scipy.ndimage.morphology"):
+        module = types.ModuleType(name)
+        module.binary_dilation = None  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, name, module)
+    before = set(sys.modules)
+    yield pytest.importorskip("resemblyzer.voice_encoder"), pytest.importorskip("resemblyzer.audio")
+    for name in set(sys.modules) - before:
+        if name.startswith("resemblyzer"):
+            del sys.modules[name]

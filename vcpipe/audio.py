@@ -10,7 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from vcpipe import containers
-from vcpipe.audio_settings import RATES
+from vcpipe.audio_settings import LOUDNESS_BLOCK_S, RATES
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 
@@ -258,16 +258,22 @@ def to_loudness(wave: Wave, rate: int, lufs: float, peak_dbtp: float = -1.0) -> 
 
     Signals too short for the 0.4 s gate, and silence, are returned as they are.
     """
-    import pyloudnorm
-
-    if len(wave) < 0.4 * rate or not np.any(wave):
-        return wave
-    measured = pyloudnorm.Meter(rate).integrated_loudness(wave.astype(np.float64))
-    if not np.isfinite(measured):
+    measured = loudness_lufs(wave, rate)
+    if measured is None:
         return wave
     gain = 10 ** ((lufs - measured) / 20)
     ceiling = 10 ** (peak_dbtp / 20)
     return np.asarray(wave * min(gain, ceiling / max(true_peak(wave, rate), 1e-9)), np.float32)
+
+
+def loudness_lufs(wave: Wave, rate: int) -> float | None:
+    """The integrated loudness (ITU-R BS.1770); None for silence, what is shorter than a block, or below the gate."""
+    import pyloudnorm
+
+    if len(wave) < LOUDNESS_BLOCK_S * rate or not np.any(wave):
+        return None
+    lufs = float(pyloudnorm.Meter(rate, block_size=LOUDNESS_BLOCK_S).integrated_loudness(wave.astype(np.float64)))
+    return lufs if np.isfinite(lufs) else None
 
 
 def true_peak(wave: Wave, rate: int) -> float:

@@ -1,6 +1,3 @@
-import sys
-import types
-
 import numpy as np
 import pytest
 import soundfile
@@ -22,20 +19,6 @@ def noise(n, seed=0):
 @pytest.fixture(scope="module")
 def embedder():
     return load(Settings(), CPU)
-
-
-@pytest.fixture
-def resemblyzer(monkeypatch):
-    """The published encoder, with stand-ins for what only its trimming needs."""
-    for name in ("webrtcvad", "scipy.ndimage.morphology"):
-        module = types.ModuleType(name)
-        module.binary_dilation = None
-        monkeypatch.setitem(sys.modules, name, module)
-    before = set(sys.modules)
-    yield pytest.importorskip("resemblyzer.voice_encoder"), pytest.importorskip("resemblyzer.audio")
-    for name in set(sys.modules) - before:
-        if name.startswith("resemblyzer"):
-            del sys.modules[name]
 
 
 def test_vectors_are_the_published_ones(embedder, resemblyzer, real_data):

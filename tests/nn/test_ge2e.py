@@ -1,8 +1,6 @@
 """The GE2E speaker encoder, against librosa, resemblyzer's own code, and numbers computed once in float64."""
 
 import os
-import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +26,6 @@ def speech():
         pytest.skip("VCPIPE_TEST_DATA is not set")
     files = sorted(Path(root, "corpora/LibriSpeech/test-other").glob("*/*/*.flac"))[::5]
     return [soundfile.read(f, dtype="float32")[0] for f in files]
-
-
-@pytest.fixture
-def resemblyzer(monkeypatch):
-    """The published encoder, with stand-ins for what only its trimming needs."""
-    for name in ("webrtcvad", "scipy.ndimage.morphology"):
-        module = types.ModuleType(name)
-        module.binary_dilation = None
-        monkeypatch.setitem(sys.modules, name, module)
-    before = set(sys.modules)
-    yield pytest.importorskip("resemblyzer.voice_encoder"), pytest.importorskip("resemblyzer.audio")
-    for name in set(sys.modules) - before:
-        if name.startswith("resemblyzer"):
-            del sys.modules[name]
 
 
 def test_mel_is_librosas():

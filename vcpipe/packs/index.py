@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
+from vcpipe.packing import COLUMN
 from vcpipe.packs.decode import DTYPES
-from vcpipe.packs.names import COLUMN, TAR, suffix_of
+from vcpipe.packs.names import TAR, suffix_of
 from vcpipe.settings import Slice, canonical
 from vcpipe.store import Row
 

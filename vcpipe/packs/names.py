@@ -6,7 +6,6 @@ import re
 
 from vcpipe.errors import InputError
 
-COLUMN = re.compile(r"[a-z][a-z0-9_]*")
 EXTENSIONS = {"npy": "npy", "npy16": "int16.npy", "flac": "flac"}  # of each form; npy16 is sound as whole numbers
 SUFFIX = re.compile(r"([a-z][a-z0-9_]*)(?:\.([1-9][0-9]{0,3}))?\.(npy|int16\.npy|flac)")
 KEY = re.compile(r"(?:[A-Za-z0-9_-]|=[0-9a-f]{2})+")

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from vcpipe.columns import Column, Variant, common
 from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, atomic_path
+from vcpipe.packing import COLUMN
 from vcpipe.packs.flac import Bits, encode
 from vcpipe.packs.index import NAME, dump
-from vcpipe.packs.names import COLUMN, TAR, key_of, suffix_of
+from vcpipe.packs.names import TAR, key_of, suffix_of
 from vcpipe.packs.pcm import to_int16
 from vcpipe.settings import Slice
 

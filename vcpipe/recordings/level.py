@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vcpipe.audio import Wave, true_peak
-from vcpipe.audio_settings import LOUDNESS_BLOCK_S, Loudness
+from vcpipe.audio import Wave, loudness_lufs, true_peak
+from vcpipe.audio_settings import Loudness
 
 
 def to_level(wave: Wave, rate: int, settings: Loudness) -> Wave:
@@ -36,9 +36,4 @@ def level(wave: Wave, rate: int, kind: str) -> float | None:
         return float(max(wave.max(), -wave.min()))
     if kind == "rms":
         return float(10 * np.log10(np.einsum("n,n->", wave, wave, dtype=np.float64) / len(wave)))
-    if len(wave) < LOUDNESS_BLOCK_S * rate:
-        return None
-    import pyloudnorm
-
-    lufs = float(pyloudnorm.Meter(rate, block_size=LOUDNESS_BLOCK_S).integrated_loudness(wave.astype(np.float64)))
-    return lufs if np.isfinite(lufs) else None
+    return loudness_lufs(wave, rate)
