@@ -20,8 +20,8 @@ from vcpipe.corpora.unpack import Limits
 from vcpipe.errors import InputError
 from vcpipe.fetch import hash_name
 
-DATA = gzip.compress(good_tar({"L/README": b"all", "L/dev/a.flac": bytes(range(256)) * 400}), 0)
-MORE = gzip.compress(good_tar({"L/README": b"all", "L/train/b.flac": b"2"}))
+DATA = gzip.compress(good_tar({"L/README": b"all", "L/dev/a.flac": bytes(range(256)) * 400}), 0, mtime=0)
+MORE = gzip.compress(good_tar({"L/README": b"all", "L/train/b.flac": b"2"}), mtime=0)
 SHA = hashlib.sha256(DATA).hexdigest()
 
 
