@@ -79,12 +79,34 @@ def test_ranks_and_workers_draw_every_utterance_once(corpus, kind, workers, worl
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("change", [{"seed": 2}, {"batch": 4}, {"frames": 8}, {"world": 2}])
+@pytest.mark.parametrize("change", [{"seed": 2}, {"batch": 4}, {"frames": 8}])
 def test_the_state_of_another_row_is_refused(corpus, kind, change):
     state = Loader(source(kind, corpus)).state()
     key = next(iter(change))
     with pytest.raises(InputError, match=f"loader state: '{key}' was .* it is {change[key]} now"):
         Loader(source(kind, corpus, **change)).load_state(state)
+
+
+def test_crops_go_on_with_another_number_of_processes(corpus):
+    """What all processes draw together in a step stays the same."""
+    alone = Loader(source("map", corpus, batch=4))
+    take(alone, 3)
+    pair = [Loader(source("map", corpus, batch=2, rank=rank, world=2)) for rank in range(2)]
+    for loader in pair:
+        loader.load_state(alone.state())
+    for together in take(alone, 5):
+        parts = [next(loader) for loader in pair]
+        assert together["utt_id"] == [utt_id for part in parts for utt_id in part["utt_id"]]
+        assert torch.equal(together["wav"], torch.cat([part["wav"] for part in parts]))
+    for loader in (alone, *pair):
+        loader.close()
+
+
+def test_a_stream_of_another_number_of_processes_is_refused(corpus):
+    """Each shuffles within its own share."""
+    state = Loader(source("stream", corpus, batch=4)).state()
+    with pytest.raises(InputError, match="'world' was 1, it is 2 now"):
+        Loader(source("stream", corpus, batch=4, world=2)).load_state(state)
 
 
 def test_the_state_of_other_data_or_of_the_other_loader_is_refused(corpus, tmp_path):

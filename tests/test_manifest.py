@@ -1,3 +1,5 @@
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -55,3 +57,26 @@ def test_what_a_killed_process_left_of_a_file_is_removed(tmp_path: Path) -> None
 def test_speakers_come_sorted_with_their_utterances() -> None:
     rows = [utterance("b2", "b"), utterance("a1", "a"), utterance("b1", "b")]
     assert [(s, [u.utt_id for u in us]) for s, us in by_speaker(rows)] == [("a", ["a1"]), ("b", ["b1", "b2"])]
+
+
+@pytest.mark.parametrize("where", ["write", "fsync"])
+def test_an_error_of_the_disk_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = tmp_path / "file.txt"
+    with pytest.raises(OSError, match="No space left") as error, atomic_path(path) as tmp:
+        tmp.write_text("half")
+        if where == "write":
+            full()
+        monkeypatch.setattr(os, "fsync", full)
+    assert error.value.filename == str(path)
+
+
+def test_an_error_that_has_a_name_or_no_number_keeps_it(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as error, atomic_path(tmp_path / "file.txt"):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "another")
+    assert error.value.filename == "another"
+    with pytest.raises(OSError, match="^words of a library$") as error, atomic_path(tmp_path / "file.txt"):
+        raise OSError("words of a library")
+    assert error.value.filename is None

@@ -76,16 +76,15 @@ class Crops(torch.utils.data.Dataset[Batch]):
         return self._cut(step, self._plans)
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the batches, as JSON values."""
+        """Everything that decides the batches of all processes together, as JSON values; not how many these are."""
         drawn = json.dumps([self.utt_ids, [column.checksums for column in self.columns]])
         return {
             "loader": "map",
             "corpus": hashlib.blake2b(drawn.encode(), digest_size=16).hexdigest(),
             "columns": [column.name for column in self.columns],
             "frames": self.frames,
-            "batch": self.batch,
+            "batch": self.batch * self.world,
             "seed": self.seed,
-            "world": self.world,
         }
 
     def close(self) -> None:

@@ -109,6 +109,7 @@ def batches(source: Source, start: int, stop: int, workers: int) -> Iterator[Bat
             sampler=range(start, stop),
             num_workers=workers,
             prefetch_factor=AHEAD,
+            generator=torch.Generator(),  # its own, so that the training's random numbers do not depend on workers
         )
         for batch in loader:
             if isinstance(batch, str):

@@ -161,9 +161,20 @@ class atomic_path:
 
     def __exit__(self, exc_type: object, exc: object, tb: object) -> None:
         if exc_type is not None:
+            _name(exc, self.final)
             self.tmp.unlink(missing_ok=True)
             return
-        publish(self.tmp, self.final)
+        try:
+            publish(self.tmp, self.final)
+        except OSError as error:
+            _name(error, self.final)
+            raise
+
+
+def _name(error: object, final: Path) -> None:
+    """A full disk is told without the file (it is `write` that fails), and a person wants to know which."""
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        error.filename = str(final)
 
 
 def publish(tmp: Path, final: Path) -> None:

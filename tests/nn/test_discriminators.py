@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from vcpipe.nn.discriminators import hifigan_discriminators, judge, small_discriminators
+from vcpipe.nn.discriminators import hifigan_discriminators, small_discriminators
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_only_the_first_scale_has_spectral_norm(published):
 @pytest.mark.parametrize("samples", [7040, 7039, 2003])
 def test_published_set_judges_any_length(published, samples):
     with torch.no_grad():
-        scores, features = judge(published, 0.1 * torch.randn(2, 1, samples))
+        scores, features = published(0.1 * torch.randn(2, 1, samples))
     assert len(scores) == len(features) == 8
     assert [len(f) for f in features] == [6] * 5 + [8] * 3
     for score, layers in zip(scores, features, strict=True):
@@ -78,8 +78,8 @@ def test_small_set_is_small_and_tells_waves_apart():
     optimizer = torch.optim.Adam(small.parameters(), 1e-3)
     tone = torch.sin(torch.arange(4800) * 0.3).expand(2, 1, -1)
     for _ in range(15):
-        real, _ = judge(small, tone)
-        fake, _ = judge(small, 0.3 * torch.randn(2, 1, 4800))
+        real, _ = small(tone)
+        fake, _ = small(0.3 * torch.randn(2, 1, 4800))
         loss = sum((1 - r).square().mean() + f.square().mean() for r, f in zip(real, fake, strict=True))
         optimizer.zero_grad()
         loss.backward()

@@ -2,27 +2,32 @@ import csv
 import logging
 import math
 import os
+import random
 import signal
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 from vcpipe.errors import InputError
-from vcpipe.training import runs
+from vcpipe.manifest import read_lines
+from vcpipe.training import machine, resume, runs
 from vcpipe.training.loop import train
 from vcpipe.weights import read_safetensors
 
+TOLD = ("train/loss", "train/gradient", "train/lr", "valid/loss")
 SLICE = {"stage": "train", "task": "toy", "lr": 0.01}
 
 
-def go(toy, folder, on=None, made_by=SLICE, task=None, **changes):
+def go(toy, folder, on=None, made_by=SLICE, task=None, valid=(), **changes):
     settings = toy.settings(**changes)
     return train(
         task or toy.task,
         settings,
         settings,
-        toy.loaders(on),
+        toy.loaders(on, valid),
+        machine=machine.start(torch.device("cpu"), settings),
         made_by=made_by,
         run_dir=folder / "run",
         state_dir=folder / "state",
@@ -42,8 +47,8 @@ def rows(path):
         return [(int(r["step"]), r["name"], r["value"]) for r in csv.DictReader(f)]
 
 
-def kill(batch):
-    os.kill(os.getpid(), signal.SIGTERM)
+def kill(batch, number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
 
 
 def test_makes_the_run_folder_and_leaves_no_state(toy, tmp_path):
@@ -52,7 +57,7 @@ def test_makes_the_run_folder_and_leaves_no_state(toy, tmp_path):
     assert names >= {"model", "config", "metrics", "events"}
     assert info["step"] == 12
     assert info["slice"] == SLICE
-    assert not list((tmp_path / "state").iterdir())
+    assert not list((tmp_path / "state" / "run").iterdir())
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     table = rows(tmp_path / "run" / "metrics.csv")
     assert [s for s, name, _ in table if name == "train/loss"] == [2, 4, 6, 8, 10, 12]
@@ -81,8 +86,86 @@ def test_an_interrupted_run_continues_bit_for_bit(toy, tmp_path, at):
     assert not (broken / "run").exists()
     go(toy, broken)
     assert same(model(whole), model(broken))
-    losses = [[r for r in rows(f / "run/metrics.csv") if r[1] in ("valid/loss", "train/lr")] for f in (whole, broken)]
-    assert losses[0] == [r for r in losses[1] if r[0] % 2 == 0]
+    told = [[r for r in rows(f / "run/metrics.csv") if r[1] in TOLD] for f in (whole, broken)]
+    assert told[0] == told[1] and len(told[0]) == 21
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGINT])
+def test_other_signals_stop_as_well(toy, tmp_path, number):
+    with pytest.raises(SystemExit) as stop:
+        go(toy, tmp_path, {3: lambda batch: kill(batch, number)})
+    assert stop.value.code == 128 + number
+    go(toy, tmp_path)
+    go(toy, tmp_path / "whole")
+    assert same(model(tmp_path / "whole"), model(tmp_path))
+
+
+def test_a_signal_that_comes_twice_does_not_hurt(toy, tmp_path):
+    """As of a launcher that passes on what its processes have received already."""
+    with pytest.raises(SystemExit):
+        go(toy, tmp_path, {3: lambda batch: [kill(batch), kill(batch)]})
+    assert list((tmp_path / "state").glob("run/*/step-*4/manifest.json"))
+
+
+def test_a_signal_cuts_a_validation_short_and_it_is_made_up_for(toy, tmp_path):
+    def validate(state, loader):
+        noise = torch.rand(1)  # a careless task: it must not move the training's random numbers
+        return {"loss": sum(float(batch) for batch in loader) + noise.item()}
+
+    def valid(interrupt):
+        for number in range(3):
+            if interrupt and number == 1:
+                kill(None)
+            yield number
+
+    class Valid:
+        asked = 0
+
+        def __iter__(self):
+            self.asked += 1
+            return valid(self.interrupts and self.asked == 2)
+
+    task = SimpleNamespace(**{**vars(toy.task), "validate": validate})
+    for folder, interrupts in ((tmp_path / "broken", True), (tmp_path / "whole", False)):
+        valid_batches = Valid()
+        valid_batches.interrupts = interrupts
+        if interrupts:
+            with pytest.raises(SystemExit):
+                go(toy, folder, task=task, valid=valid_batches)
+            (live,) = folder.glob("state/run/*/live/metrics.csv")
+            assert not [row for row in rows(live) if row[:2] == (8, "valid/loss")]
+        go(toy, folder, task=task, valid=valid_batches)
+    told = [[r for r in rows(tmp_path / f / "run/metrics.csv") if r[1] in TOLD] for f in ("whole", "broken")]
+    assert told[0] == told[1]
+    assert same(model(tmp_path / "whole"), model(tmp_path / "broken"))
+
+
+def test_python_and_numpy_draw_on_where_they_stood(toy, tmp_path):
+    drawn = {"whole": [], "broken": []}
+
+    def task(into):
+        def step(state, batch):
+            into.append((random.random(), random.gauss(0, 1), float(np.random.standard_normal())))  # noqa: NPY002
+            return toy.task.step(state, batch)
+
+        return SimpleNamespace(**{**vars(toy.task), "step": step})
+
+    go(toy, tmp_path / "whole", task=task(drawn["whole"]))
+    with pytest.raises(SystemExit):
+        go(toy, tmp_path / "broken", {6: kill}, task=task(drawn["broken"]))
+    random.seed(99)
+    np.random.seed(99)  # noqa: NPY002
+    go(toy, tmp_path / "broken", task=task(drawn["broken"]))
+    assert drawn["whole"] == drawn["broken"]
+
+
+def test_a_second_training_of_the_same_run_is_refused(toy, tmp_path):
+    def second(batch):
+        with pytest.raises(InputError, match=rf"held by .*{os.getpid()}"):
+            go(toy, tmp_path)
+
+    go(toy, tmp_path, {3: second})
+    assert (tmp_path / "run").is_dir()
 
 
 def test_what_was_logged_after_the_last_state_is_logged_once(toy, tmp_path):
@@ -101,12 +184,15 @@ def test_what_was_logged_after_the_last_state_is_logged_once(toy, tmp_path):
     assert same(model(whole), model(tmp_path))
 
 
-def test_the_state_of_another_slice_is_not_used(toy, tmp_path, caplog):
+def test_a_changed_config_starts_fresh_and_says_so(toy, tmp_path, caplog):
     with pytest.raises(SystemExit):
         go(toy, tmp_path, {6: kill})
-    before = sorted((tmp_path / "state").iterdir())
-    go(toy, tmp_path, made_by=SLICE | {"lr": 0.02})
-    assert sorted((tmp_path / "state").iterdir()) == before, "the state of the first slice must stay"
+    before = sorted((tmp_path / "state" / "run").iterdir())
+    with caplog.at_level(logging.INFO):
+        go(toy, tmp_path, made_by=SLICE | {"lr": 0.02})
+    assert "has changed (lr is 0.01 in the file, the config says 0.02): it starts afresh" in caplog.text
+    assert "goes on after" not in caplog.text
+    assert sorted((tmp_path / "state" / "run").iterdir()) == before, "the state of the first config must stay"
     whole = tmp_path / "whole"
     go(toy, whole)
     assert same(model(whole), model(tmp_path))
@@ -116,9 +202,8 @@ def test_a_state_in_the_wrong_place_is_passed_over_aloud(toy, tmp_path, caplog):
     with pytest.raises(SystemExit):
         go(toy, tmp_path, {6: kill})
     other = SLICE | {"lr": 0.02}
-    from vcpipe.training.saved import folder
-
-    folder(tmp_path / "state", SLICE).rename(folder(tmp_path / "state", other))
+    states = tmp_path / "state" / "run"
+    resume.folder(states, SLICE).rename(resume.folder(states, other))
     with caplog.at_level(logging.WARNING):
         go(toy, tmp_path, made_by=other)
     assert "lr is 0.01 in the file, the config says 0.02" in caplog.text
@@ -130,8 +215,7 @@ def test_a_state_in_the_wrong_place_is_passed_over_aloud(toy, tmp_path, caplog):
 def test_a_damaged_state_gives_way_to_the_previous_one(toy, tmp_path, caplog):
     with pytest.raises(SystemExit):
         go(toy, tmp_path, {7: kill})
-    (state,) = (tmp_path / "state").iterdir()
-    path = state / "current" / "state.safetensors"
+    (path,) = (tmp_path / "state").glob("run/*/step-*8/state.safetensors")
     path.write_bytes(path.read_bytes()[:-100])
     with caplog.at_level(logging.INFO):
         go(toy, tmp_path)
@@ -146,6 +230,8 @@ def test_nan_stops_with_the_utterances_and_keeps_the_last_state(toy, tmp_path, c
     with pytest.raises(InputError, match=r"step 8: loss 'loss' is nan; the batch was u7"):
         go(toy, tmp_path, {7: lambda b: b["y"].fill_(math.nan)})
     assert not (tmp_path / "run").exists()
+    (written,) = (tmp_path / "state").glob("run/*/not_finite_0.jsonl")
+    assert read_lines(written)[0] == {"step": 8, "utt_id": "u7", "losses": {"loss": "nan", "gradient": "nan"}}
     with caplog.at_level(logging.INFO):
         go(toy, tmp_path)
     assert "goes on after step 5" in caplog.text

@@ -6,6 +6,7 @@ import torch
 from vcpipe.errors import InputError
 from vcpipe.training import runs
 from vcpipe.vocoders import task as vocoder
+from vcpipe.weights import write_safetensors
 
 SLICE = {"stage": "train", "task": "toy"}
 
@@ -13,8 +14,7 @@ SLICE = {"stage": "train", "task": "toy"}
 @pytest.fixture
 def run(toy, tmp_path):
     state = toy.task.build(toy.settings(), torch.device("cpu"))
-    runs.write_weights(tmp_path / "w.safetensors", toy.task.export(state), 7, 0.5)
-    runs.publish(tmp_path / "run", tmp_path / "w.safetensors", [], SLICE, {"note": 1})
+    runs.publish(tmp_path / "run", {"model": (toy.task.export(state), 7)}, [], SLICE, {"note": 1})
     return tmp_path / "run"
 
 
@@ -57,7 +57,8 @@ def test_one_changed_byte_is_noticed(toy, run):
 
 def test_weights_of_another_run_are_noticed(toy, run, tmp_path):
     state = toy.task.build(toy.settings(), torch.device("cpu"))
-    runs.write_weights(run / "model.safetensors", toy.task.export(state), 7, None)
+    tensors = toy.task.export(state)
+    write_safetensors(run / "model.safetensors", tensors, {"checksum": runs.checksum(tensors), "step": "7"})
     with pytest.raises(InputError, match="not the weights that"):
         runs.load(run, toy.task)
 

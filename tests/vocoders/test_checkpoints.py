@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vcpipe.errors import InputError
-from vcpipe.nn.discriminators import hifigan_discriminators, judge
+from vcpipe.nn.discriminators import hifigan_discriminators
 from vcpipe.vocoders.checkpoints import load_discriminators, load_generator
 from vcpipe.vocoders.config import generator_settings
 from vcpipe.vocoders.task import build_generator
@@ -133,5 +133,5 @@ def test_discriminators_with_both_kinds_of_norm(tmp_path, form):
     wave = torch.randn(1, 1, 1500)
     source.eval(), target.eval()
     with torch.no_grad():
-        for ours, theirs in zip(judge(target, wave)[0], judge(source, wave)[0], strict=True):
+        for ours, theirs in zip(target(wave)[0], source(wave)[0], strict=True):
             torch.testing.assert_close(ours, theirs)

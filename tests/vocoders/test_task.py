@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vcpipe.settings import check
+from vcpipe.training import machine
 from vcpipe.vocoders import task
 from vcpipe.vocoders.config import TrainingSettings, VocoderConfig, generator_settings
 
@@ -30,7 +31,9 @@ def batch(frames=12, seed=0):
 
 def build(cfg):
     torch.manual_seed(0)
-    return task.build(cfg, CPU)
+    state = task.build(cfg, CPU)
+    state.equip(machine.start(CPU, cfg.training))
+    return state
 
 
 def weights(state, name):

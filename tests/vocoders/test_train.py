@@ -24,16 +24,21 @@ PLAIN, MATCHED = {"stage": "feature"}, {"stage": "prematch"}
 
 @pytest.fixture
 def corpus(tmp_path):
+    return write_corpus(tmp_path)
+
+
+def write_corpus(folder):
+    """Noise: audio, plain units and matched ones of all but the first utterance."""
     rng = np.random.default_rng(0)
     samples = {i: int(rng.integers(5000, 12000)) for i in IDS}
     wavs = ((i, 0.1 * rng.standard_normal((samples[i], 1))) for i in IDS)
-    write_shard(tmp_path / "wav/000.h5", wavs, made_by=WAV, grid=Grid(16000, 1), dim=1, dtype="float32")
+    write_shard(folder / "wav/000.h5", wavs, made_by=WAV, grid=Grid(16000, 1), dim=1, dtype="float32")
     for name, made_by, ids in (("plain", PLAIN, IDS), ("matched", MATCHED, IDS[1:])):
         rows = ((i, rng.standard_normal((samples[i] // 320, 6))) for i in ids)
-        write_shard(tmp_path / name / "000.h5", rows, made_by=made_by, grid=Grid(16000, 320), dim=6, dtype="float16")
+        write_shard(folder / name / "000.h5", rows, made_by=made_by, grid=Grid(16000, 320), dim=6, dtype="float16")
     rows = [Utterance(i, "s", i, samples[i], 16000, split="valid" if i in IDS[:2] else "train") for i in IDS]
-    write_table(tmp_path / "manifest.csv", rows, Utterance)
-    return tmp_path
+    write_table(folder / "manifest.csv", rows, Utterance)
+    return folder
 
 
 def made_by(**training):

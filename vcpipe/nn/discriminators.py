@@ -17,25 +17,28 @@ SLOPE = 0.1
 Judged = tuple[list[Tensor], list[list[Tensor]]]
 
 
-def hifigan_discriminators() -> nn.ModuleDict:
+class Discriminators(nn.ModuleDict):
+    """Families of sub-discriminators by name."""
+
+    def forward(self, wave: Tensor) -> Judged:
+        """`(B, 1, N)` to the scores and features of all sub-discriminators of all families, in order."""
+        scores: list[Tensor] = []
+        features: list[list[Tensor]] = []
+        for family in self.values():
+            more_scores, more_features = family(wave)
+            scores += more_scores
+            features += more_features
+        return scores, features
+
+
+def hifigan_discriminators() -> Discriminators:
     """The published set: periods 2 to 11 and three scales, 70.7 million parameters."""
-    return nn.ModuleDict({"mpd": MultiPeriod(), "msd": MultiScale()})
+    return Discriminators({"mpd": MultiPeriod(), "msd": MultiScale()})
 
 
-def small_discriminators() -> nn.ModuleDict:
+def small_discriminators() -> Discriminators:
     """A set for a CPU: two narrow periods and three spectrogram resolutions, well under a million parameters."""
-    return nn.ModuleDict({"mpd": MultiPeriod((3, 7), (8, 24, 48, 64, 64)), "mrd": MultiResolution()})
-
-
-def judge(discriminators: nn.ModuleDict, wave: Tensor) -> Judged:
-    """All sub-discriminators of all families on `(B, 1, N)`, in order."""
-    scores: list[Tensor] = []
-    features: list[list[Tensor]] = []
-    for family in discriminators.values():
-        more_scores, more_features = family(wave)
-        scores += more_scores
-        features += more_features
-    return scores, features
+    return Discriminators({"mpd": MultiPeriod((3, 7), (8, 24, 48, 64, 64)), "mrd": MultiResolution()})
 
 
 class MultiPeriod(nn.Module):
@@ -144,11 +147,17 @@ class Resolution(nn.Module):
 
     def forward(self, wave: Tensor) -> list[Tensor]:
         """`(B, 1, N)` to the outputs of the layers, the score last."""
-        spectrum = torch.stft(
-            wave[:, 0], self.n_fft, self.n_fft // 2, window=self.window, pad_mode="reflect", return_complex=True
-        )
-        power = spectrum.real.square() + spectrum.imag.square()
-        level = 0.5 * (power + 1e-8).log()
+        with torch.autocast(wave.device.type, enabled=False):  # there is no transform in half precision
+            spectrum = torch.stft(
+                wave[:, 0].to(self.window.dtype),
+                self.n_fft,
+                self.n_fft // 2,
+                window=self.window,
+                pad_mode="reflect",
+                return_complex=True,
+            )
+            power = spectrum.real.square() + spectrum.imag.square()
+            level = 0.5 * (power + 1e-8).log()
         return _layers(level.transpose(1, 2).unsqueeze(1), self.convs, self.conv_post)
 
 

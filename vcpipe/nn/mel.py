@@ -64,7 +64,7 @@ class Spectrogram(nn.Module):
                 first `lengths // hop` frames are those that it has alone. The frames beyond mean nothing.
         """
         with torch.autocast(wave.device.type, enabled=False):
-            wave = wave.float()
+            wave = wave.to(self.window.dtype)
             if self.pre_emphasis:
                 wave = wave - self.pre_emphasis * F.pad(wave, (1, 0))[:, :-1]
             padded = self._reflected(wave, lengths) if self.pad == "reflect" else self._silent(wave, lengths)

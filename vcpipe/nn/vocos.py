@@ -76,7 +76,8 @@ class SpectrumHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(B, T, D)` to `(B, hop * T)`."""
-        log_magnitude, angle = self.out(x).chunk(2, dim=-1)
+        x = self.out(x).to(self.window.dtype)  # there is no transform in half precision
+        log_magnitude, angle = x.chunk(2, dim=-1)
         magnitude = log_magnitude.clamp(max=MAX_LOG_MAGNITUDE).exp()
         return self.invert(torch.complex(magnitude * angle.cos(), magnitude * angle.sin()))
 

@@ -5,42 +5,79 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vcpipe.errors import InputError
+from vcpipe.loader import Loader
+from vcpipe.manifest import write_lines
 from vcpipe.settings import Slice
-from vcpipe.training import runs, saved
+from vcpipe.training import resume, rng, runs
+from vcpipe.training.lock import states_of, training_lock
+from vcpipe.training.machine import Machine
 from vcpipe.training.progress import Progress
 from vcpipe.training.settings import LoopSettings, lr_at
+from vcpipe.training.signals import Interrupted, Interruptible, Signals
 from vcpipe.training.state import Batch, State, Task
+from vcpipe.weights import read_safetensors
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """Where batches come from: `train(start, stop)` gives those of steps `start` to `stop - 1`, `valid` whole ones."""
+    """Where batches come from: `train` one after the other, those of this process; `valid` the same ones each time."""
 
-    train: Callable[[int, int], Iterator[Batch]]
+    train: Loader
     valid: Iterable[Batch]
 
 
 @dataclass
-class Best:
-    """The lowest validation loss so far."""
+class Run:
+    """What the loop carries along.
 
-    score: float = math.inf
-    step: int = 0
-    scores: dict[str, float] = field(default_factory=dict)
+    Attributes:
+        at: folder of what an interrupted run needs.
+        resumes: slice of the run and digest of its data; a state of another one is not used.
+        best: `score`, the lowest validation loss so far, its `step` and all `scores`; empty before the first.
+        best_weights: its weights, or the file of a checkpoint that holds them.
+        saved: the last checkpoint.
+        validated: the last step that was validated to the end.
+    """
+
+    task: Task[Any]
+    settings: LoopSettings
+    loaders: Loaders
+    machine: Machine
+    at: Path
+    resumes: Slice
+    state: State
+    progress: Progress
+    signals: Signals
+    best: dict[str, Any] = field(default_factory=dict)
+    best_weights: dict[str, Tensor] | Path | None = None
+    saved: Path | None = None
+    validated: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process validates, writes and speaks."""
+        return self.machine.rank == 0
+
+    @property
+    def done(self) -> bool:
+        """Whether all steps were made."""
+        return self.state.step == self.settings.steps
+
+    def due(self, every: int) -> bool:
+        """Whether something that is done so often is to be done after this step, and after the last one."""
+        return self.state.step > 0 and (self.done or self.state.step % every == 0)
 
 
 def train(
@@ -49,126 +86,174 @@ def train(
     settings: LoopSettings,
     loaders: Loaders,
     *,
+    machine: Machine,
     made_by: Slice,
     run_dir: Path,
     state_dir: Path,
     data: str = "",
-    device: torch.device | None = None,
 ) -> runs.Info:
     """Trains, or goes on where the same slice was interrupted, and writes the run folder.
+
+    Under torchrun every process calls it; the first one validates, writes and speaks.
 
     Args:
         task: what is trained.
         cfg: what `task.build` takes.
         settings: of the loop, within `cfg`.
         loaders: of batches.
+        machine: what `vcpipe.training.machine.start` gave.
         made_by: slice of the run; a state of another slice is not used.
         run_dir: written whole at the end.
-        state_dir: not declared to Snakemake; holds what an interrupted run needs, metrics and events while it runs.
-            Empty of this run when it is done.
+        state_dir: not declared to Snakemake; holds, in a folder for this run, what an interrupted training needs.
         data: digest of what the loaders draw from; a state that has seen other data is not used.
-        device: by default the CPU.
 
     Returns:
         The run folder's `config.json`.
 
     Raises:
-        InputError: when a loss is not finite; it names the step and the utterances.
-        SystemExit: 128 + the signal's number, after the state was written, on SIGTERM and SIGINT.
+        InputError: when a loss is not finite (it names the step and the utterances), when another process trains the
+            same run, or when the state cannot be written.
+        SystemExit: 128 + the signal's number, after the state was written, on SIGTERM, SIGINT and SIGUSR1.
     """
-    device = device or torch.device("cpu")
-    torch.manual_seed(settings.seed)
-    if device.type == "cpu":
-        torch.set_flush_denormal(True)
-    resumes = {**made_by, "data": data} if data else made_by
-    at = saved.folder(state_dir, resumes)
-    state = task.build(cfg, device)
-    extra = saved.restore(at, state, resumes)
-    if extra is None:
-        shutil.rmtree(at, ignore_errors=True)
-        extra = {"best": {}}
-        log.info("training starts: %s", _sizes(state))
-    else:
-        log.info("training goes on after step %d: %s", state.step, _sizes(state))
-    best = Best(**extra["best"])
-    with Progress(at / "live", state.step, settings.steps) as progress, _signals() as received:
-        _run(task, settings, loaders, resumes, at, state, best, progress, received)
-    return _finish(task, settings, made_by, run_dir, at, state, best)
+    with training_lock(state_dir, run_dir):
+        resumes = {**made_by, "data": data} if data else made_by
+        rng.seed_all(settings.seed)
+        if machine.device.type == "cpu":
+            torch.set_flush_denormal(True)
+        state = task.build(cfg, machine.device)
+        state.equip(machine)
+        at = resume.folder(states_of(state_dir, run_dir), resumes)
+        with Signals() as signals:
+            progress = Progress(at / "live", settings.steps, machine)
+            run = Run(task, settings, loaders, machine, at, resumes, state, progress, signals)
+            _begin(run)
+            with progress:
+                _go_on(run)
+            info = _finish(run, made_by, run_dir) if run.leads else {}
+        machine.fabric.barrier()
+        return info or runs.read_info(run_dir)
 
 
-def _run(
-    task: Task[Any],
-    settings: LoopSettings,
-    loaders: Loaders,
-    resumes: Slice,
-    at: Path,
-    state: State,
-    best: Best,
-    progress: Progress,
-    received: list[int],
-) -> None:
-    batches = loaders.train(state.step, settings.steps)
+def _begin(run: Run) -> None:
+    """The first state of a run, or the last one that was saved."""
+    with run.machine.fabric.rank_zero_first():
+        saved = resume.restore(run.at, run.state, run.resumes, run.loaders.train)
+    if saved is None:
+        if run.leads:
+            resume.begin(run.at, run.resumes)
+            log.info("training starts: %s", _sizes(run.state))
+        if run.machine.rank:  # what a task draws by itself is another's in every process
+            rng.seed_all(run.settings.seed + run.machine.rank)
+        return
+    run.best, run.validated = saved.note["best"], saved.note["validated"]
+    run.saved, run.best_weights = saved.folder, saved.path("best") if run.best else None
+    run.progress.go_on(run.state.step, saved.note["progress"])
+    if run.leads:
+        log.info("training goes on after step %d: %s", run.state.step, _sizes(run.state))
+
+
+def _go_on(run: Run) -> None:
+    """Steps to the end. What is due after a step is done before the next one, also when it was interrupted there."""
     try:
-        while state.step < settings.steps:
+        while True:
+            if run.leads and run.due(run.settings.validate_every) and run.validated < run.state.step:
+                _validate(run)
+            stop = run.machine.largest(run.signals.received)
+            if run.due(run.settings.checkpoint_every) or (stop and run.state.step):
+                _save(run)
+            if run.done:
+                return
+            if stop:
+                if run.leads:
+                    log.warning(
+                        "stopped by signal %d after step %d; the same command goes on from here", stop, run.state.step
+                    )
+                raise SystemExit(128 + stop)
             began = time.monotonic()
-            batch = _to(next(batches), state.device)
-            waited = time.monotonic() - began
-            _step(task, state, batch, progress, waited)
-            done = state.step == settings.steps
-            if done or state.step % settings.log_every == 0:
-                progress.report(state.step, lr_at(settings, state.step - 1))
-            if done or state.step % settings.validate_every == 0:
-                _validate(task, loaders, at, state, best, progress)
-            if done or received or state.step % settings.checkpoint_every == 0:
-                saved.save(at, state, resumes, {"best": vars(best)})
-            if received and not done:
-                log.warning(
-                    "stopped by signal %d after step %d; the same command goes on from here", received[0], state.step
-                )
-                raise SystemExit(128 + received[0])
+            batch = _to(next(run.loaders.train), run.state.device)
+            _step(run, batch, time.monotonic() - began)
+            if run.due(run.settings.log_every):
+                run.progress.report(run.state.step, lr_at(run.settings, run.state.step - 1))
     finally:
-        if hasattr(batches, "close"):
-            batches.close()
+        run.loaders.train.close()
 
 
-def _step(task: Task[Any], state: State, batch: Batch, progress: Progress, waited_s: float) -> None:
-    number = state.step
-    losses = task.step(state, batch)
+def _step(run: Run, batch: Batch, waited_s: float) -> None:
+    number = run.state.step
+    losses = run.task.step(run.state, batch)
+    seconds = batch.get("seconds", 0.0)
+    if run.machine.world > 1:
+        row = torch.tensor([*losses.values(), seconds, waited_s], dtype=torch.float64, device=run.machine.device)
+        *means, mean_seconds, waited_s = run.machine.mean(row).tolist()
+        losses, seconds = dict(zip(losses, means, strict=True)), mean_seconds * run.machine.world
     wrong = [name for name, value in losses.items() if not math.isfinite(value)]
     if wrong:
-        raise InputError(
-            f"step {number + 1}: loss '{wrong[0]}' is {losses[wrong[0]]}; the batch was {', '.join(batch['utt_id'])}; "
-            "look at these recordings, lower lr or set grad_clip; the last saved state is kept"
-        )
-    assert state.step == number + 1, f"the task counted from step {number} to {state.step}, expected one more"
-    progress.step(state.step, losses, batch.get("seconds", 0.0), waited_s)
+        raise _not_finite(run, number + 1, wrong[0], losses, batch)
+    assert run.state.step == number + 1, f"the task counted from step {number} to {run.state.step}, expected one more"
+    run.progress.step(run.state.step, losses, seconds, waited_s)
 
 
-def _validate(task: Task[Any], loaders: Loaders, at: Path, state: State, best: Best, progress: Progress) -> None:
+def _not_finite(run: Run, step: int, name: str, losses: dict[str, float], batch: Batch) -> InputError:
+    """Writes out what the step was made of. Every process writes its own part of the batch."""
+    path = run.at / f"not_finite_{run.machine.rank}.jsonl"
+    row = {"step": step, "losses": {key: str(value) for key, value in losses.items()}}  # JSON has no NaN
+    write_lines(path, [{**row, "utt_id": utt_id} for utt_id in batch["utt_id"]])
+    return InputError(
+        f"step {step}: loss '{name}' is {losses[name]}; the batch was {', '.join(batch['utt_id'])} (also in {path}); "
+        "look at these recordings, lower lr or set grad_clip; the last saved state is kept"
+    )
+
+
+def _validate(run: Run) -> None:
+    """Scores of the validation, and the weights where they are the best so far. A signal cuts it short."""
     began = time.monotonic()
-    scores = task.validate(state, loaders.valid)
-    shown = task.show(state, loaders.valid)
-    if scores["loss"] < best.score:
-        best.score, best.step, best.scores = scores["loss"], state.step, scores
-        runs.write_weights(at / "best.safetensors", task.export(state), state.step, best.score)
-    runs.write_weights(at / "last.safetensors", task.export(state), state.step, scores["loss"])
-    progress.validated(state.step, scores, shown, time.monotonic() - began)
+    valid = Interruptible(run.loaders.valid, run.signals)
+    try:
+        with rng.kept(run.machine.device):
+            scores = run.task.validate(run.state, valid)
+            shown = run.task.show(run.state, valid)
+    except Interrupted:
+        return
+    if scores["loss"] < run.best.get("score", math.inf):
+        run.best = {"score": scores["loss"], "step": run.state.step, "scores": scores}
+        run.best_weights = run.task.export(run.state)
+    run.validated = run.state.step
+    run.progress.validated(run.state.step, scores, shown, time.monotonic() - began)
 
 
-def _finish(
-    task: Task[Any], settings: LoopSettings, made_by: Slice, run_dir: Path, at: Path, state: State, best: Best
-) -> runs.Info:
+def _save(run: Run) -> None:
+    """A checkpoint; every process gives its random generators."""
+    generators = run.machine.gathered(rng.capture(run.machine.device))
+    if not run.leads:
+        return
+    note = {
+        "best": run.best,
+        "validated": run.validated,
+        "progress": run.progress.state(),
+        "epoch": run.state.step // max(1, len(run.loaders.train)),
+    }
+    place = run.loaders.train
+    run.saved = resume.save(
+        run.at, run.state, run.resumes, place, generators, note, run.best_weights, previous=run.saved
+    )
+    if run.best_weights is not None:
+        run.best_weights = run.saved / "best.safetensors"
+
+
+def _finish(run: Run, made_by: Slice, run_dir: Path) -> runs.Info:
     """The run folder from what the state folder gathered, which then goes."""
-    model, other = at / "last.safetensors", at / "best.safetensors"
-    if settings.keep == "best" and other.is_file():
-        model, other = other, model
-    others = [path for path in (at / "live").iterdir() if path.is_file()]
-    if other.is_file() and best.step != state.step:
-        others.append(other)
-    runs.publish(run_dir, model, others, made_by, {"best": vars(best), "steps": state.step})
-    shutil.rmtree(at, ignore_errors=True)
+    weights = {"last": (run.task.export(run.state), run.state.step)}
+    if isinstance(run.best_weights, Path) and run.best["step"] != run.state.step:
+        weights["best"] = read_safetensors(run.best_weights)[0], run.best["step"]
+    model = run.settings.keep if run.settings.keep in weights else "last"
+    weights["model"] = weights.pop(model)
+    others = [path for path in (run.at / "live").iterdir() if path.is_file()]
+    runs.publish(run_dir, weights, others, made_by, {"best": run.best, "steps": run.state.step})
+    shutil.rmtree(run.at, ignore_errors=True)
     info = runs.read_info(run_dir)
-    log.info("%s: step %d; the best validation loss was %.4g at step %d", run_dir, info["step"], best.score, best.step)
+    if run.best:
+        score, step = run.best["score"], run.best["step"]
+        log.info("%s: step %d; the best validation loss was %.4g at step %d", run_dir, info["step"], score, step)
     return info
 
 
@@ -181,26 +266,3 @@ def _to(batch: Batch, device: torch.device) -> Batch:
 def _sizes(state: State) -> str:
     counts = {name: sum(p.numel() for p in module.parameters()) for name, module in state.modules.items()}
     return ", ".join(f"{name} {count:,} parameters" for name, count in counts.items())
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collects SIGTERM and SIGINT instead of dying of them; a second one is not waited for."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, frame: object) -> None:
-        if received:
-            raise SystemExit(128 + number)
-        received.append(number)
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -6,11 +6,15 @@ import contextlib
 import csv
 import logging
 import os
+import resource
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from vcpipe.training.machine import Machine
 from vcpipe.training.state import Shown
 
 log = logging.getLogger(__name__)
@@ -25,27 +29,42 @@ class Progress:
     row for each number: `step, name, value`; names are `train/...` (means since the last row) and `valid/...`.
 
     Args:
-        folder: for `metrics.csv` and the events; rows after `start` of an interrupted run are dropped.
-        start: steps made before.
+        folder: for `metrics.csv` and the events; rows after the start of a run that goes on are dropped.
         steps: at the end.
+        machine: of which only the first process speaks, for all.
     """
 
-    def __init__(self, folder: Path, start: int, steps: int):
-        self.folder, self.start, self.steps = folder, start, steps
+    def __init__(self, folder: Path, steps: int, machine: Machine):
+        self.folder, self.steps, self.machine = folder, steps, machine
+        self.start = 0
         self.metrics = folder / "metrics.csv"
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
         self._seconds = self._wait = 0.0
-        self._since, self._since_step = time.monotonic(), start
+        self._since, self._since_step = time.monotonic(), 0
         self._speed = 0.0
+        self._events: Any = None
+        self._bar: Any = None
+
+    def state(self) -> dict[str, Any]:
+        """What was taken note of since the last report, as JSON values; the rows before are on the disk from now on."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        return {"sums": self._sums, "counts": self._counts}
+
+    def go_on(self, start: int, state: dict[str, Any]) -> None:
+        """Goes on after step `start`, before anything is written."""
+        self.start = self._since_step = start
+        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])
 
     def __enter__(self) -> Progress:
+        if self.machine.rank:
+            return self
         self.folder.mkdir(parents=True, exist_ok=True)
         _keep_rows(self.metrics, self.start)
         self._file = open(self.metrics, "a", newline="", encoding="utf-8")
         self._csv = csv.writer(self._file, lineterminator="\n")
         self._events = _events(self.folder, self.start)
-        self._bar: Any = None
         if sys.stderr.isatty():
             from rich.console import Console
             from rich.progress import Progress as Bar
@@ -56,6 +75,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.machine.rank:
+            return
         self._file.flush()
         with contextlib.suppress(OSError):
             os.fsync(self._file.fileno())
@@ -77,10 +98,9 @@ class Progress:
 
     def report(self, step: int, lr: float) -> None:
         """Writes the means since the last report."""
-        now = time.monotonic()
-        elapsed, made = max(now - self._since, 1e-9), step - self._since_step
-        if not made:
+        if self.machine.rank:
             return
+        elapsed, made = max(time.monotonic() - self._since, 1e-9), step - self._since_step
         values = {name: total / self._counts[name] for name, total in self._sums.items()}
         speed = made / elapsed
         self._speed = speed if not self._speed else 0.8 * self._speed + 0.2 * speed
@@ -89,16 +109,18 @@ class Progress:
             "steps_per_s": speed,
             "audio_s_per_s": self._seconds / elapsed,
             "data_wait": self._wait / elapsed,
+            "memory_mib": _memory_mib(self.machine.device),
         }
         self._write(step, "train", values | rates)
         log.info(
-            "step %d/%d  %s  %.2f steps/s  %.0f s of audio/s  data wait %.1f %%  ETA %s",
+            "step %d/%d  %s  %.2f steps/s  %.0f s of audio/s  data wait %.1f %%  %.0f MiB  ETA %s",
             step,
             self.steps,
             _words(values),
             speed,
             rates["audio_s_per_s"],
             100 * rates["data_wait"],
+            rates["memory_mib"],
             _clock((self.steps - step) / self._speed),
         )
         self._sums, self._counts, self._seconds, self._wait = {}, {}, 0.0, 0.0
@@ -117,10 +139,18 @@ class Progress:
 
     def _write(self, step: int, group: str, values: dict[str, float]) -> None:
         for name, value in values.items():
-            self._csv.writerow([step, f"{group}/{name}", f"{value:.6g}"])
+            self._csv.writerow([step, f"{group}/{name}", f"{value:.9g}"])  # enough to tell float32 numbers apart
             if self._events is not None:
                 self._events.add_scalar(f"{group}/{name}", value, step)
         self._file.flush()
+
+
+def _memory_mib(device: torch.device) -> float:
+    """The most that was used so far: of the GPU where one computes, else by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux, bytes on macOS
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _keep_rows(path: Path, last_step: int) -> None:

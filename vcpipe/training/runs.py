@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,18 +70,18 @@ def read_info(run_dir: str | Path) -> Info:
     return dict(info)
 
 
-def write_weights(path: Path, tensors: dict[str, Tensor], step: int, score: float | None) -> None:
-    """Writes one set of weights with its checksum, step and score."""
-    metadata = {"checksum": checksum(tensors), "step": str(step), "score": "" if score is None else repr(score)}
-    write_safetensors(path, tensors, metadata)
-
-
-def publish(run_dir: Path, model: Path, others: list[Path], made_by: Slice, notes: Info) -> None:
+def publish(
+    run_dir: Path,
+    weights: Mapping[str, tuple[dict[str, Tensor], int]],
+    others: list[Path],
+    made_by: Slice,
+    notes: Info,
+) -> None:
     """Makes the run folder under a temporary name, then puts it in place of what stood there.
 
     Args:
         run_dir: final name.
-        model: what `write_weights` wrote, to become `model.safetensors`.
+        weights: tensors and their step by the name of the file; `model` is the one that inference reads.
         others: files that are copied under their own names.
         made_by: slice of the run.
         notes: more for `config.json`.
@@ -91,15 +92,18 @@ def publish(run_dir: Path, model: Path, others: list[Path], made_by: Slice, note
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        metadata = read_safetensors(model)[1]
-        for source, name in [(model, "model.safetensors"), *((other, other.name) for other in others)]:
-            with atomic_path(temporary / name) as tmp:
-                shutil.copyfile(source, tmp)
+        sums = {name: checksum(tensors) for name, (tensors, _) in weights.items()}
+        for name, (tensors, step) in weights.items():
+            metadata = {"checksum": sums[name], "step": str(step)}
+            write_safetensors(temporary / f"{name}.safetensors", tensors, metadata)
+        for other in others:
+            with atomic_path(temporary / other.name) as tmp:
+                shutil.copyfile(other, tmp)
         info = {
             "format": FORMAT,
             "slice": made_by,
-            "step": int(metadata["step"]),
-            "checksum": metadata["checksum"],
+            "step": weights["model"][1],
+            "checksum": sums["model"],
             "version": __version__,
             "commit": commit(),
             **notes,

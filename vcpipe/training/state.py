@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from vcpipe.training.machine import Machine
 
 Batch = dict[str, Any]
 """Tensors by name, `utt_id` (a list of B ids) and `seconds` (of audio in all)."""
@@ -23,6 +26,7 @@ class State:
         device: where the modules are.
         step: updates made so far.
         ema: averaged parameters of `model`; empty when the config does not ask for them.
+        machine: on what it runs; the loop gives it to what `build` made.
     """
 
     modules: dict[str, nn.Module]
@@ -30,6 +34,12 @@ class State:
     device: torch.device
     step: int = 0
     ema: dict[str, Tensor] = field(default_factory=dict)
+    machine: Machine = field(init=False, repr=False)
+
+    def equip(self, machine: Machine) -> None:
+        """Gives the state its machine, from where updates are possible."""
+        self.machine = machine
+        machine.equip(self.modules, self.optimizers)
 
 
 @dataclass
@@ -46,9 +56,10 @@ S = TypeVar("S", bound=State)
 class Task(Protocol[S]):
     """What is trained. A module with these functions is one.
 
-    `step` makes one update from a batch that is on the state's device, and answers the losses by name: it
-    changes nothing when one of them is not finite. `validate` answers numbers by name, `loss` among them (lower is
-    better). `export` gives the tensors that inference needs, `rebuild` makes the module of them again.
+    `step` makes one update from a batch that is on the state's device, with the help of `vcpipe.training.update`, and
+    answers the losses by name: it does not count the step when one of them is not finite. `validate` answers numbers
+    by name, `loss` among them (lower is better). `export` gives the tensors that inference needs, `rebuild` makes the
+    module of them again.
     """
 
     REVISION: int

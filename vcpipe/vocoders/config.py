@@ -14,7 +14,7 @@ from vcpipe.grid import Grid
 from vcpipe.settings import Settings, Slice, check
 from vcpipe.training.settings import LoopSettings
 
-REVISION = 1
+REVISION = 2
 
 
 class HifiGanSettings(Settings):

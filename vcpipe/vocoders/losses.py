@@ -36,7 +36,10 @@ class MelLoss(nn.Module):
 
 
 class StftLoss(nn.Module):
-    """Spectral convergence and L1 of log-magnitudes at three window lengths (arXiv 1910.11480), averaged."""
+    """Spectral convergence and L1 of log-magnitudes at three window lengths (arXiv 1910.11480), averaged.
+
+    The convergence is a mean over the waves, so that a batch may be dealt to several processes.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,13 +53,14 @@ class StftLoss(nn.Module):
             with torch.no_grad():
                 target = self._magnitude(wave, n_fft, hop)
             magnitude = self._magnitude(wave_hat, n_fft, hop)
-            convergence = (target - magnitude).norm() / target.norm().clamp(min=FLOOR)
-            losses.append(convergence + F.l1_loss(magnitude.log(), target.log()))
+            distance = (target - magnitude).square().sum((1, 2)).clamp(min=FLOOR**2).sqrt()
+            convergence = distance / target.square().sum((1, 2)).sqrt().clamp(min=FLOOR)
+            losses.append(convergence.mean() + F.l1_loss(magnitude.log(), target.log()))
         return torch.stack(losses).mean()
 
     def _magnitude(self, wave: Tensor, n_fft: int, hop: int) -> Tensor:
         window = getattr(self, f"window_{n_fft}")
-        spectrum = torch.stft(wave.float(), n_fft, hop, window=window, return_complex=True)
+        spectrum = torch.stft(wave.to(window.dtype), n_fft, hop, window=window, return_complex=True)
         return (spectrum.real.square() + spectrum.imag.square() + FLOOR**2).sqrt()
 
 

@@ -10,17 +10,18 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vcpipe.errors import InputError
-from vcpipe.nn.discriminators import hifigan_discriminators, judge, small_discriminators
+from vcpipe.nn.discriminators import hifigan_discriminators, small_discriminators
 from vcpipe.nn.hifigan import HifiGan, fused_weights
 from vcpipe.nn.vocos import Vocos
 from vcpipe.training.settings import lr_at
 from vcpipe.training.state import Batch, Shown, State, set_lr, start_ema, update_ema
+from vcpipe.training.update import adamw, forward, forward_only, pieces, update
 from vcpipe.vocoders import checkpoints
 from vcpipe.vocoders.config import REVISION as REVISION
 from vcpipe.vocoders.config import (
@@ -74,12 +75,7 @@ def build(cfg: VocoderConfig, device: torch.device) -> VocoderState:
         module.to(device).train()
     state = VocoderState(
         modules=modules,
-        optimizers={
-            name: torch.optim.AdamW(
-                module.parameters(), training.lr, betas=training.betas, weight_decay=training.weight_decay, fused=True
-            )
-            for name, module in modules.items()
-        },
+        optimizers={name: adamw(module, training) for name, module in modules.items()},
         device=device,
         cfg=cfg,
         mel=MelLoss(cfg.rate, training.mel_scales).to(device),
@@ -102,33 +98,48 @@ def build_generator(settings: GeneratorSettings, in_dim: int, hop: int, normed: 
 def step(state: VocoderState, batch: Batch) -> dict[str, float]:
     """One update from `units (B, T, D)` and `wav (B, hop * T)`; losses by name, `loss` is the generator's sum."""
     set_lr(state, lr_at(state.training, state.step))
-    wave = batch["wav"].unsqueeze(1)
-    wave_hat = state.modules["model"](batch["units"])
-    start = state.training.adversarial_from
+    start, largest = state.training.adversarial_from, state.training.grad_clip
     adversarial = start is not None and state.step >= start
+    parts = pieces(state, batch)
+    wave_hat = forward(state, "model", batch["units"]) if len(parts) == 1 else None
     losses: dict[str, Tensor] = {}
     if adversarial:
-        losses["discriminator"] = _discriminator_loss(state, wave, wave_hat.detach())
-        losses["discriminator_gradient"] = _update(state, "discriminators", losses["discriminator"])
-        if not losses["discriminator_gradient"].isfinite():
+        found = update(state, "discriminators", parts, lambda part: _discriminator_loss(state, part, wave_hat), largest)
+        losses["discriminator"] = found.pop("loss")
+        losses |= {f"discriminator_{name}": value for name, value in found.items()}
+        if not all(map(math.isfinite, _floats(losses).values())):
             return _floats(losses)
+    losses |= update(state, "model", parts, lambda part: _generator_losses(state, part, wave_hat, adversarial), largest)
+    values = _floats(losses)
+    if all(map(math.isfinite, values.values())):
+        if state.training.ema is not None:
+            update_ema(state, state.training.ema)
+        state.step += 1
+    return values
+
+
+def _discriminator_loss(state: VocoderState, part: Batch, wave_hat: Tensor | None) -> dict[str, Tensor]:
+    """Of one piece of the batch; `wave_hat` is what the generator made of it, where that is kept."""
+    wave = part["wav"].unsqueeze(1)
+    if wave_hat is None:
+        with torch.no_grad():
+            wave_hat = forward_only(state, "model", part["units"])
+    scores, _ = forward(state, "discriminators", torch.cat([wave, wave_hat.detach()]))
+    real, fake = zip(*(s.chunk(2) for s in scores), strict=True)
+    return {"loss": discriminator_loss(real, fake)}
+
+
+def _generator_losses(
+    state: VocoderState, part: Batch, wave_hat: Tensor | None, adversarial: bool
+) -> dict[str, Tensor]:
+    wave = part["wav"].unsqueeze(1)
+    if wave_hat is None:
+        wave_hat = forward(state, "model", part["units"])
     terms = _spectral_terms(state, wave, wave_hat)
     if adversarial:
         terms |= _judged_terms(state, wave, wave_hat)
     weights = state.weights.model_dump()
-    total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-    losses |= {"loss": total, **terms, "gradient": _update(state, "model", total)}
-    if losses["gradient"].isfinite():
-        if state.training.ema is not None:
-            update_ema(state, state.training.ema)
-        state.step += 1
-    return _floats(losses)
-
-
-def _discriminator_loss(state: VocoderState, wave: Tensor, wave_hat: Tensor) -> Tensor:
-    scores, _ = judge(_discriminators(state), torch.cat([wave, wave_hat]))
-    real, fake = zip(*(s.chunk(2) for s in scores), strict=True)
-    return discriminator_loss(real, fake)
+    return {"loss": torch.stack([weights[name] * value for name, value in terms.items()]).sum(), **terms}
 
 
 def _spectral_terms(state: VocoderState, wave: Tensor, wave_hat: Tensor) -> dict[str, Tensor]:
@@ -141,29 +152,13 @@ def _spectral_terms(state: VocoderState, wave: Tensor, wave_hat: Tensor) -> dict
 
 
 def _judged_terms(state: VocoderState, wave: Tensor, wave_hat: Tensor) -> dict[str, Tensor]:
-    discriminators = _discriminators(state)
+    discriminators = state.modules["discriminators"]
     with torch.no_grad():
-        _, real = judge(discriminators, wave)
+        _, real = forward_only(state, "discriminators", wave)
     discriminators.requires_grad_(False)  # their gradients would be thrown away
-    scores, fake = judge(discriminators, wave_hat)
+    scores, fake = forward_only(state, "discriminators", wave_hat)
     discriminators.requires_grad_(True)
     return {"adversarial": adversarial_loss(scores), "feature": feature_loss(real, fake)}
-
-
-def _discriminators(state: VocoderState) -> nn.ModuleDict:
-    return cast(nn.ModuleDict, state.modules["discriminators"])
-
-
-def _update(state: VocoderState, name: str, loss: Tensor) -> Tensor:
-    """One step of an optimiser; the gradient's norm before clipping. No step where it or the loss is not finite."""
-    optimizer = state.optimizers[name]
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    largest = math.inf if state.training.grad_clip is None else state.training.grad_clip
-    norm = nn.utils.clip_grad_norm_(state.modules[name].parameters(), largest) + 0 * loss.detach()
-    if norm.isfinite():
-        optimizer.step()
-    return norm
 
 
 def _floats(losses: dict[str, Tensor]) -> dict[str, float]:

@@ -12,10 +12,11 @@ import torch
 from vcpipe.columns import Column, Variant
 from vcpipe.data import Crops, Whole, fixed_subset
 from vcpipe.errors import InputError
-from vcpipe.loader import batches
+from vcpipe.loader import Loader
 from vcpipe.manifest import Utterance, read_table, shard_names
 from vcpipe.settings import Slice
 from vcpipe.store import Shard
+from vcpipe.training import machine
 from vcpipe.training.loop import Loaders
 from vcpipe.training.loop import train as run_loop
 from vcpipe.training.runs import Info
@@ -31,7 +32,7 @@ def train_vocoder(
     state: Path,
     out: Path,
     device: torch.device,
-    machine: Mapping[str, Any] | None = None,
+    hardware: Mapping[str, Any] | None = None,
 ) -> Info:
     """Trains a vocoder on the train split of a corpus, or goes on where the same slice was interrupted.
 
@@ -43,10 +44,10 @@ def train_vocoder(
             drawn from the others.
         state: folder for what an interrupted run needs.
         out: run folder.
-        device: where the models are.
-        machine: keys of the training that decide how the machine is used and none of the numbers.
+        device: where the models are; under torchrun every process takes its own of that kind.
+        hardware: keys of the training that decide how the machine is used and none of the numbers.
     """
-    cfg = of_slice({**made_by, "training": {**made_by["training"], **(machine or {})}}, "--slice")
+    cfg = of_slice({**made_by, "training": {**made_by["training"], **(hardware or {})}}, "--slice")
     if len(units) != len(made_by["variants"]):
         raise InputError(f"--units: {len(units)} folders for the {len(made_by['variants'])} variants of the slice")
     utterances = read_table(manifest, Utterance)
@@ -63,21 +64,24 @@ def train_vocoder(
             raise InputError(f"{manifest}: no utterance of split '{name}'; give the corpus one (corpora: splits)")
     training = cfg.training
     data = _digest(manifest, [audio, *units], shards)
+    runs_on = machine.start(device, training)
     crops = Crops(
         columns(split["train"]),
         split["train"],
         frames=training.segment_frames,
-        batch=training.batch,
+        batch=runs_on.share(training.batch),
         seed=training.seed,
         cache_mib=training.cache_mib,
+        rank=runs_on.rank,
+        world=runs_on.world,
     )
     held_out = columns(split["valid"])
     usable = [i for i in split["valid"] if all(i in column for column in held_out)]
     max_frames = max(1, int(training.valid_max_s * cfg.rate) // cfg.hop)
     valid = Whole(held_out, fixed_subset(usable, training.valid_utterances), max_frames)
-    loaders = Loaders(lambda start, stop: batches(crops, start, stop, training.workers), valid)
+    loaders = Loaders(Loader(crops, training.workers), valid)
     return run_loop(
-        task, cfg, training, loaders, made_by=made_by, run_dir=out, state_dir=state, data=data, device=device
+        task, cfg, training, loaders, machine=runs_on, made_by=made_by, run_dir=out, state_dir=state, data=data
     )
 
 

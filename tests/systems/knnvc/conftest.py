@@ -30,6 +30,5 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "features": {"match": units.content(), "synthesis": units.content()},
     }
     folder = tmp_path_factory.mktemp("tiny")
-    runs.write_weights(folder / "w.safetensors", dict(vocoder.state_dict()), 7, 0.5)
-    runs.publish(folder / "run", folder / "w.safetensors", [], made_by, {})
+    runs.publish(folder / "run", {"model": (dict(vocoder.state_dict()), 7)}, [], made_by, {})
     return folder / "run"

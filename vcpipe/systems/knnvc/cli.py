@@ -16,6 +16,7 @@ from vcpipe.device import start_torch
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
+from vcpipe.training.lock import refuse_second
 
 app = typer.Typer(help="kNN-VC", no_args_is_help=True, rich_markup_mode=None)
 
@@ -50,7 +51,8 @@ def train(
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
-    """Trains the vocoder."""
+    """Trains the vocoder; under torchrun on several devices."""
+    refuse_second(state, out)
     chosen = start_torch(device, threads)
     from vcpipe.vocoders.train import train_vocoder
 

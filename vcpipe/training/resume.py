@@ -1,0 +1,124 @@
+"""What an interrupted training needs to go on bit for bit: its state, its place in the data, its random generators."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vcpipe.loader import Loader
+from vcpipe.manifest import atomic_path
+from vcpipe.settings import Slice, canonical
+from vcpipe.store import difference
+from vcpipe.training import checkpoints, rng, snapshot
+from vcpipe.training.checkpoints import Checkpoint
+from vcpipe.training.state import State
+
+log = logging.getLogger(__name__)
+
+FORMAT = "vcpipe-state-2"
+
+
+def folder(states: Path, resumes: Slice) -> Path:
+    """Where the state of a slice lies: one folder for each config of a run, so that one may be returned to."""
+    return states / hashlib.blake2b(canonical(resumes).encode(), digest_size=10).hexdigest()
+
+
+def save(
+    at: Path,
+    state: State,
+    resumes: Slice,
+    loader: Loader,
+    generators: Tensor,
+    note: dict[str, Any],
+    best: Mapping[str, Tensor] | Path | None,
+    previous: Path | None,
+) -> Path:
+    """Writes a checkpoint, and answers its folder.
+
+    Args:
+        at: folder of the run's states.
+        state: models, optimisers, averages, step, and the machine's gradient scaler.
+        resumes: what a run has to agree with to go on from here.
+        loader: whose place is kept.
+        generators: `(processes, n)` uint8, a row of `rng.capture` for each.
+        note: more, as JSON values.
+        best: weights of the lowest validation loss so far, or the file of an earlier checkpoint that holds them.
+        previous: what `save` answered last, or the folder of `restore`.
+    """
+    scaler = state.machine.scaler
+    whole = {
+        **note,
+        "format": FORMAT,
+        "slice": resumes,
+        "step": state.step,
+        "groups": snapshot.groups_of(state),
+        "loader": loader.state(),
+        "world": len(generators),
+        "scaler": scaler.state_dict() if scaler is not None else {},
+    }
+    parts: dict[str, Mapping[str, Tensor] | Path] = {
+        "state": snapshot.tensors_of(state),
+        "generators": {str(rank): row.clone() for rank, row in enumerate(generators)},
+    }
+    if best is not None:
+        parts["best"] = best
+    return checkpoints.save(at, state.step, whole, parts, previous)
+
+
+def restore(at: Path, state: State, resumes: Slice, loader: Loader) -> Checkpoint | None:
+    """Brings a state, its loader and the random generators of this process back; None where nothing was saved.
+
+    Another number of processes than before is mapped: the batches are the same, dealt anew.
+
+    Raises:
+        InputError: when all that was saved is damaged, or does not fit this model.
+    """
+    found = checkpoints.load(at)
+    if found is None:
+        return None
+    note = found.note
+    if note.get("format") != FORMAT or canonical(note["slice"]) != canonical(resumes):
+        words = difference(note.get("slice") or {}, resumes) or "another format"
+        log.warning("%s: the state of another run (%s); not used", found.folder, words)
+        return None
+    snapshot.put(state, found.tensors("state"), note["groups"], str(found.folder))
+    state.step = found.step
+    loader.load_state(note["loader"])
+    machine = state.machine
+    if machine.scaler is not None and note["scaler"]:
+        machine.scaler.load_state_dict(note["scaler"])
+    rows = found.tensors("generators")
+    if machine.world != note["world"] and machine.rank == 0:
+        log.warning(
+            "the training was run by %d processes and goes on with %d: the batches are the same, dealt anew; sums "
+            "differ in their last digits, and dropout is drawn anew",
+            note["world"],
+            machine.world,
+        )
+    if str(machine.rank) in rows:
+        rng.put(rows[str(machine.rank)], machine.device)
+    else:
+        rng.seed_all(int(note["step"]) * 1000 + machine.rank)
+    return found
+
+
+def begin(at: Path, resumes: Slice) -> None:
+    """Makes the folder of a run's states. Says why, where one was begun with another config or other data."""
+    others = sorted(at.parent.glob("*/slice.json"), key=lambda path: path.stat().st_mtime)
+    if others and others[-1].parent != at:
+        before = json.loads(others[-1].read_text(encoding="utf-8"))
+        log.warning(
+            "the config of this run has changed (%s): it starts afresh; what was trained before stays in %s",
+            difference(before, resumes) or "in its form",
+            others[-1].parent,
+        )
+    shutil.rmtree(at, ignore_errors=True)
+    with atomic_path(at / "slice.json") as tmp:
+        tmp.write_text(canonical(resumes), encoding="utf-8")
