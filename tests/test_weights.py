@@ -174,6 +174,14 @@ def test_a_path_is_used_as_it_is(place):
         weights.find(str(file), "00")
 
 
+def test_known_weights_without_a_digest_are_not_fetched_unless_one_is_given(place, server, monkeypatch):
+    monkeypatch.setitem(weights.KNOWN, "model.pt", weights.Known(server.url))
+    with pytest.raises(InputError, match=r"no SHA-256 of http.* is known, .* by hand to weights/model\.pt"):
+        weights.find("model.pt")
+    assert server.asked == []
+    assert weights.find("model.pt", RIGHT).read_bytes() == BODY
+
+
 @pytest.mark.parametrize("name", ["modle.pt", "nowhere/model.pt", ""])
 def test_neither_file_nor_name(place, name, server):
     with pytest.raises(InputError, match="no such file, and no known name"):

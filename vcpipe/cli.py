@@ -44,7 +44,9 @@ def main() -> None:
 
 
 def _refuse(message: str) -> NoReturn:
-    print(f"vcpipe: {message}", file=sys.stderr)
+    # a file's or a speaker's name in it may hold anything, also what steers a terminal
+    shown = "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in message)
+    print(f"vcpipe: {shown}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -75,7 +75,10 @@ def _tensors(path: Path) -> str:
     lines = [f"tensors     {path}", *(f"{key:<12}{value}" for key, value in sorted(metadata.items()))]
     lines += [f"  {name}  {tuple(tensor.shape)} {tensor.dtype}" for name, tensor in sorted(tensors.items())]
     if made_by:
-        lines.append("slice       " + json.dumps(json.loads(made_by), indent=2).replace("\n", "\n            "))
+        try:
+            lines.append("slice       " + json.dumps(json.loads(made_by), indent=2).replace("\n", "\n            "))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: its slice is not JSON ({error}); {AGAIN}") from None
     return "\n".join(lines)
 
 
@@ -121,7 +124,7 @@ def _lines(path: Path) -> str:
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
             rows.append(json.loads(line))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: line {len(rows) + 1} is not JSON ({error}); {AGAIN}") from None
     head = json.dumps(rows[0], indent=2) if rows else ""
     return f"JSON lines  {path}\nrows        {len(rows)}\n{head}"

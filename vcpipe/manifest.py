@@ -130,16 +130,18 @@ def read_table(path: str | Path, kind: type[Row]) -> list[Row]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such table; run `snakemake --cores all {path}` to make it")
-    with open(path, newline="", encoding="utf-8") as f:
-        reader = csv.reader(f)
-        header = next(reader, [])
+    try:
+        with open(path, newline="", encoding="utf-8") as f:
+            header, *rows = list(csv.reader(f)) or [[]]
         expected = [field.name for field in fields(kind)]
         if header != expected:
             raise InputError(
                 f"{path}: expected the columns {','.join(expected)}, found {','.join(header) or 'nothing'}"
             )
         convert = [CONVERT[str(field.type)] for field in fields(kind)]
-        return [kind(*cast(Any, [c(v) for c, v in zip(convert, row, strict=True)])) for row in reader]
+        return [kind(*cast(Any, [c(v) for c, v in zip(convert, row, strict=True)])) for row in rows]
+    except (ValueError, csv.Error) as error:  # not UTF-8, no number where one belongs, a row that is cut off
+        raise InputError(f"{path}: damaged ({error}); make it again: `snakemake --cores all --force {path}`") from None
 
 
 class atomic_path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vcpipe import catalog
 from vcpipe.errors import InputError
-from vcpipe.fetch import Advice, digest, reason
+from vcpipe.fetch import Advice, digest
 from vcpipe.fetch import fetch as _fetch
 from vcpipe.manifest import atomic_path
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Known(NamedTuple):
-    """Published weights. An empty `sha256` and a zero `size` (bytes) mean: not known to us, so not checked."""
+    """Published weights. Without a `sha256` they are not fetched, unless one is given; a zero `size` is not known."""
 
     url: str
     sha256: str = ""
@@ -76,6 +77,10 @@ KNOWN |= {
     }.items()
 }
 MAX_BYTES = 8 << 30
+MAX_HEADER = 1 << 24
+"""Bytes of the header of a safetensors file; one of 100,000 tensors has 10 MB."""
+MAX_RANK = 64
+"""Dimensions of a tensor, of which PyTorch's kernels take no more."""
 OLDEST_SAFE_TORCH = (2, 10)
 """Before it, a crafted checkpoint could do harm even under `weights_only`."""
 
@@ -95,7 +100,8 @@ def find(name_or_path: str, sha256: str = "") -> Path:
         sha256: of the file, checked whenever it is known or given.
 
     Raises:
-        InputError: when there is no such file or name, the digest differs, or it cannot be fetched.
+        InputError: when there is no such file or name, the digest differs, or it cannot be fetched; also when it would
+            have to be fetched and no digest says what it must be.
     """
     known = KNOWN.get(name_or_path, Known(""))
     sha256 = sha256.lower() or known.sha256
@@ -109,6 +115,11 @@ def find(name_or_path: str, sha256: str = "") -> Path:
     if not known.url:
         hint = catalog.nearest(name_or_path, list(KNOWN))
         raise InputError(f"weights '{name_or_path}': no such file, and no known name; {hint}")
+    if not sha256:
+        raise InputError(
+            f"weights '{name_or_path}': no SHA-256 of {known.url} is known, and nothing is fetched unchecked; give the "
+            f"digest as `sha256` where there is such a setting, or download it by hand to weights/{name_or_path}"
+        )
     return fetch(known.url, places[-1], sha256, known.size)
 
 
@@ -154,14 +165,72 @@ def read_pickle_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def read_safetensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Reads what `write_safetensors` wrote: tensors on the CPU, and the metadata."""
+    """Reads a safetensors file: tensors on the CPU, and the metadata.
+
+    Raises:
+        InputError: naming the file, when it cannot be read, or its header says something else than its bytes.
+    """
     from safetensors import SafetensorError, safe_open
 
     try:
+        _check_header(path)
         with safe_open(path, framework="pt", device="cpu") as f:
-            return {key: f.get_tensor(key) for key in f.keys()}, dict(f.metadata() or {})  # noqa: SIM118
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: cannot be read as safetensors ({reason(error)}); make it again") from None
+            tensors = {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118
+            metadata = dict(f.metadata() or {})
+        _check_flags(tensors)
+    except (OSError, ValueError, RecursionError, MemoryError, SafetensorError) as error:
+        raise InputError(f"{path}: cannot be read as safetensors ({_short(error)}); make it again") from None
+    return tensors, metadata
+
+
+def _check_header(path: str | Path) -> None:
+    """Refuses what the library takes: a name that comes twice (it keeps the last), and headers that cost minutes."""
+    if not Path(path).is_file():
+        raise ValueError("no such file")  # a pipe would be waited for
+    with open(path, "rb") as f:
+        size = os.fstat(f.fileno()).st_size
+        length = int.from_bytes(f.read(8), "little")
+        if size < 8 or length > size - 8:
+            raise ValueError(f"its header claims {length} bytes, the file has {size}")
+        if length > MAX_HEADER:
+            raise ValueError(f"its header has {length} bytes, more than {MAX_HEADER}")
+        header = json.loads(f.read(length).decode(), object_pairs_hook=_each_once, parse_constant=_no_number)
+    if not isinstance(header, dict):
+        raise ValueError("its header is not a JSON object")
+    for name, entry in header.items():
+        if not name.isprintable():
+            raise ValueError(f"a tensor has the name {name!r}")
+        if name != "__metadata__" and (not isinstance(entry, dict) or entry.keys() != _ENTRY):
+            raise ValueError(f"'{name}' has not just a dtype, a shape and offsets")
+        if name != "__metadata__" and isinstance(entry["shape"], list) and len(entry["shape"]) > MAX_RANK:
+            raise ValueError(f"'{name}' has {len(entry['shape'])} dimensions, more than {MAX_RANK}")
+
+
+_ENTRY = {"dtype", "shape", "data_offsets"}
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    out = dict(pairs)
+    if len(out) != len(pairs):
+        raise ValueError("a name in its header comes twice")
+    return out
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"its header has the number {text}")
+
+
+def _check_flags(tensors: Mapping[str, Tensor]) -> None:
+    """What a truth value other than 0 and 1 does is undefined."""
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.dtype is torch.bool and tensor.numel() and int(tensor.view(torch.uint8).max()) > 1:
+            raise ValueError(f"'{name}' has truth values other than 0 and 1")
+
+
+def _short(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:

@@ -148,6 +148,18 @@ def test_a_million_members_are_too_many(tmp_path: Path) -> None:
     assert len(unpack(tmp_path / "y.tar", tmp_path / "out", Limits(members=30))) == 30
 
 
+def test_the_members_of_a_zip_are_counted_before_its_table_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vcpipe.corpora.members.MAX_ENTRIES", 30)
+    for n in (30, 31):
+        (tmp_path / f"{n}.zip").write_bytes(good_zip({f"f{i}": b"" for i in range(n)}, zipfile.ZIP_STORED))
+    assert len(unpack(tmp_path / "30.zip", tmp_path / "out")) == 30
+    monkeypatch.delattr(zipfile, "ZipFile")
+    with pytest.raises(InputError, match="more than 30 members"):
+        unpack(tmp_path / "31.zip", tmp_path / "other")
+
+
 def test_the_limits_are_exact(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(tar(entry(b"a", b"x" * 1000), entry(b"b", b"x" * 1000)))
     for limits, words in [

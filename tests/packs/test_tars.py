@@ -149,11 +149,20 @@ def test_going_on_fetches_no_tar_that_is_done_with(served):
 def test_what_is_fetched_is_checked(served):
     url, folder, _ = served
     flip(folder / "000000.tar", 9000)
-    with pytest.raises(InputError, match=r"http://.*000000\.tar: .* cut off or damaged; see whether"):
+    with pytest.raises(InputError, match=r"from http://.*000000\.tar \(its sha256 is .*\); see whether"):
         epoch(stream(url, verify=False))
     (folder / "000000.tar").unlink()
-    with pytest.raises(InputError, match=r"000000\.tar: could not be fetched .*curl -fI http"):
+    with pytest.raises(InputError, match=r"could not be fetched from http://.*000000\.tar \(.*404.*\); see whether"):
         epoch(stream(url))
+    (folder / "index.json").unlink()
+    with pytest.raises(InputError, match=r"index\.json: could not be fetched .*curl -fI http"):
+        stream(url)
+
+
+@pytest.mark.parametrize("url", ["http://example.invalid/packs", "http://localhost/packs", "https:///packs"])
+def test_plain_http_from_elsewhere_is_refused(url):
+    with pytest.raises(InputError, match="https only"):
+        Packs(url, None)
 
 
 def test_a_spool_is_shared_and_stays(served, tmp_path):

@@ -22,7 +22,8 @@ BLOCK = 512
 MAX_HEADER = 1 << 16
 """Bytes of one pax or long-name header; a name may have 1024."""
 MAX_DIRECTORY = 1 << 27
-"""Bytes of a zip's table of contents, which is read into memory at once."""
+MAX_ENTRIES = 1_000_000
+"""Bytes and entries of a zip's table of contents, which is read into memory at once."""
 _KINDS = {
     b"1": "hard link",
     b"2": "symbolic link",
@@ -214,17 +215,21 @@ def _pax(text: bytes) -> dict[str, str]:
 def _check_directory(raw: IO[bytes]) -> None:
     """Refuses a zip whose table of contents would not fit, before anybody reads it whole."""
     length = raw.seek(0, 2)
-    raw.seek(max(0, length - 65557))
+    first = max(0, length - 65557)
+    raw.seek(first)
     tail = raw.read()
-    at = tail.rfind(b"PK\x05\x06")
+    end = at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < 22:
         raise RefusedError("it ends early")
     size: int = struct.unpack_from("<L", tail, at + 12)[0]
     if size == 0xFFFFFFFF and (wide := tail.rfind(b"PK\x06\x06", 0, at)) >= 0 and len(tail) - wide >= 48:
-        size = struct.unpack_from("<Q", tail, wide + 40)[0]
-    raw.seek(0)
+        end, size = wide, struct.unpack_from("<Q", tail, wide + 40)[0]
     if size > MAX_DIRECTORY:
         raise RefusedError(f"its table of contents has {size} bytes, more than {MAX_DIRECTORY}")
+    raw.seek(max(0, first + end - size))  # what it says of their number nobody holds it to
+    if raw.read(size).count(b"PK\x01\x02") > MAX_ENTRIES:
+        raise RefusedError(f"it has more than {MAX_ENTRIES} members")
+    raw.seek(0)
 
 
 def _zip(archive: zipfile.ZipFile) -> Iterator[Member]:

@@ -14,6 +14,8 @@ from vcpipe.errors import InputError
 Asr = Callable[[NDArray[np.float32]], str]
 
 ASRS = ("whisper_tiny_en",)
+TOKENIZER = "model/tokenizer.json"
+TOKENIZER_SHA256 = "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df"
 
 
 def load_asr(name: str, workers: int = 2) -> Asr:
@@ -42,6 +44,7 @@ def load_asr(name: str, workers: int = 2) -> Asr:
     from vcpipe.weights import wheel_file
 
     folder = wheel_file(PACKAGE, MODEL_BIN, MODEL_BIN_SHA256).parent
+    wheel_file(PACKAGE, TOKENIZER, TOKENIZER_SHA256)  # without it faster-whisper would download one
     model = WhisperModel(str(folder), device="cpu", compute_type="int8", cpu_threads=1, num_workers=workers)
 
     def recognise(wave: NDArray[np.float32]) -> str:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vcpipe.errors import InputError
+from vcpipe.fetch import Advice, check_address, fetch
 from vcpipe.manifest import atomic_path
 from vcpipe.packs.index import NAME, Index, Tar, parse
 
@@ -30,7 +31,7 @@ class Tars:
     """The tars of one folder or URL, `Tars(where).read(number, offset, size)`.
 
     Args:
-        where: folder with `index.json`, or the URL of one, as webdataset opens it.
+        where: folder with `index.json`, or the URL of one: https, or what webdataset opens.
         verify: compare each tar with its SHA-256 when a process first opens it. What is fetched always is.
         schemes: of the URLs that may be opened.
         spool: folder for what is fetched, shared by the processes of one machine; by default a temporary one.
@@ -55,6 +56,8 @@ class Tars:
             raise InputError(
                 f"{where}: URLs of '{scheme}' are not opened, only of {', '.join(schemes)}; or give a folder"
             )
+        if self.remote and scheme in SCHEMES:
+            check_address(str(where))  # http from this computer alone
         self.where, self.verify, self.keep, self.spool = str(where).rstrip("/"), verify, keep, spool
         self._files: OrderedDict[int, int] = OrderedDict()
         self._good: set[int] = set()
@@ -129,16 +132,7 @@ class Tars:
         path = self.spool / f"{tar.sha256}.tar"
         with _locked(self.spool / f"{tar.sha256}.lock"):
             if not path.is_file():
-                with atomic_path(path) as tmp, open(tmp, "wb") as out:
-                    digest = hashlib.sha256()
-                    for block in self._url(tar.name, tar.bytes):
-                        out.write(block)
-                        digest.update(block)
-                    if digest.hexdigest() != tar.sha256:
-                        raise InputError(
-                            f"{self.path(number)}: {out.tell()} bytes with SHA-256 {digest.hexdigest()}, expected "
-                            f"{tar.bytes} with {tar.sha256}: cut off or damaged; {self._again()}"
-                        )
+                self._fetch(number, tar, path)
             os.utime(path)
             fd = os.open(path, os.O_RDONLY)
         kept = sorted(self.spool.glob("*.tar"), key=_time)
@@ -146,24 +140,43 @@ class Tars:
             old.unlink(missing_ok=True)  # a process that has it open reads on
         return fd
 
-    def _url(self, name: str, limit: int) -> Iterator[bytes]:
-        """The blocks of a file behind the URL, at most `limit` bytes and one block."""
+    def _fetch(self, number: int, tar: Tar, path: Path) -> None:
+        url = self.path(number)
+        if url.startswith(SCHEMES):
+            fetch(url, path, tar.sha256, tar.bytes, advice=Advice(_plain(self._again())))
+            return
+        digest = hashlib.sha256()
+        with atomic_path(path) as tmp, open(tmp, "wb") as out:
+            for block in self._url(url, tar.bytes):
+                out.write(block)
+                digest.update(block)
+            if digest.hexdigest() != tar.sha256:
+                raise InputError(
+                    f"{url}: {out.tell()} bytes with SHA-256 {digest.hexdigest()}, expected {tar.bytes} with "
+                    f"{tar.sha256}: cut off or damaged; {self._again()}"
+                )
+
+    def _url(self, url: str, limit: int) -> Iterator[bytes]:
+        """The blocks of a file behind a URL that webdataset opens, at most `limit` bytes and one block."""
         from webdataset.gopen import gopen
 
-        url, got = f"{self.where}/{name}", 0
+        got = 0
         try:
             with gopen(url, "rb") as stream:
                 while got <= limit and (block := stream.read(BLOCK)):
                     got += len(block)
                     yield block
         except (OSError, ValueError) as error:
-            raise InputError(
-                f"{url}: could not be fetched ({str(error)[:200]}); see whether `curl -fI {url}` finds it"
-            ) from None
+            raise InputError(f"{url}: could not be fetched ({str(error)[:200]}); see whether it is there") from None
 
     def _load(self) -> Index:
-        if self.remote:
-            text = b"".join(self._url(NAME, MAX_INDEX))
+        url = f"{self.where}/{NAME}"
+        if self.remote and url.startswith(SCHEMES):
+            with tempfile.TemporaryDirectory(prefix="vcpipe-index-") as folder:
+                advice = Advice(f"see whether `curl -fI {_plain(url)}` finds it")
+                text = fetch(url, Path(folder, NAME), most=MAX_INDEX, advice=advice).read_bytes()
+        elif self.remote:
+            text = b"".join(self._url(url, MAX_INDEX))
         else:
             path = Path(self.where, NAME)
             if not path.is_file():
@@ -179,7 +192,7 @@ class Tars:
 
 def _open(path: Path, again: str) -> int:
     try:
-        return os.open(path, os.O_RDONLY)
+        return os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}, though the index names it; {again}") from None
 
@@ -190,6 +203,11 @@ def _sha256(fd: int) -> str:
         digest.update(block)
         at += len(block)
     return digest.hexdigest()
+
+
+def _plain(text: str) -> str:
+    """For `str.format`, which is to leave it as it is."""
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def read_info(run_dir: str | Path) -> Info:
             isinstance(info["slice"], dict) and isinstance(info["checksum"], str) and isinstance(info["step"], int)
         ):
             raise TypeError("slice, checksum or step is not what it should be")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path}: damaged ({error!r}); train it again with snakemake") from None
     return dict(info)
 

@@ -112,11 +112,12 @@ def knn_vc(
     if not pretrained:
         raise InputError("pretrained=False: an untrained vocoder converts nothing; give run=FOLDER of a trained one")
     values = {"kind": "wavlm", "weights": "WavLM-Large.pt", "layer": PUBLIC_LAYER, "width": PUBLIC_WIDTH}
+    name = "prematch_g_02500000.pt" if prematched else "g_02500000.pt"
+    vocoder_file = weights.find(name)  # before the encoder, which is large
     extractor = wavlm.load(check(wavlm.Settings, values, "wavlm"), chosen)
     settings = generator_settings("hifigan_v1", "generator")
     vocoder = build_generator(settings, PUBLIC_WIDTH, extractor.grid.hop, normed=False)
-    name = "prematch_g_02500000.pt" if prematched else "g_02500000.pt"
-    load_generator(vocoder, weights.find(name))
+    load_generator(vocoder, vocoder_file)
     identity = {"weights": name, "sha256": weights.known_sha256(name)}
     return KNeighborsVC(Converter(extractor, extractor, vocoder.to(chosen).eval(), chosen, identity))
 
