@@ -77,12 +77,14 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self.machine.rank:
             return
-        self._file.flush()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # of a full disk; an error that is under way says so
+            self._file.flush()
             os.fsync(self._file.fileno())
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            if self._events is not None:
+                self._events.close()
         if self._bar is not None:
             self._bar.stop()
 
@@ -138,11 +140,15 @@ class Progress:
         self._since += took_s
 
     def _write(self, step: int, group: str, values: dict[str, float]) -> None:
-        for name, value in values.items():
-            self._csv.writerow([step, f"{group}/{name}", f"{value:.9g}"])  # enough to tell float32 numbers apart
-            if self._events is not None:
-                self._events.add_scalar(f"{group}/{name}", value, step)
-        self._file.flush()
+        try:
+            for name, value in values.items():
+                self._csv.writerow([step, f"{group}/{name}", f"{value:.9g}"])  # enough to tell float32 numbers apart
+                if self._events is not None:
+                    self._events.add_scalar(f"{group}/{name}", value, step)
+            self._file.flush()
+        except OSError as error:  # a full disk does not say of which file
+            error.filename = error.filename or str(self.metrics)
+            raise
 
 
 def _memory_mib(device: torch.device) -> float:
