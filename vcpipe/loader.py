@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast
@@ -109,6 +110,7 @@ def batches(source: Source, start: int, stop: int, workers: int) -> Iterator[Bat
             sampler=range(start, stop),
             num_workers=workers,
             prefetch_factor=AHEAD,
+            worker_init_fn=_leave_signals_to_the_training,
             generator=torch.Generator(),  # its own, so that the training's random numbers do not depend on workers
         )
         for batch in loader:
@@ -117,6 +119,12 @@ def batches(source: Source, start: int, stop: int, workers: int) -> Iterator[Bat
             yield batch
     else:
         yield from _threaded(source, start, stop)
+
+
+def _leave_signals_to_the_training(worker: int) -> None:
+    """A cluster sends them to all processes; a worker that dies of one would take the training with it, unsaved."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _InWorker:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
+from vcpipe.hdf5 import Sink
 from vcpipe.manifest import atomic_path
 from vcpipe.settings import Slice, canonical
 
@@ -61,11 +62,12 @@ def write_shard(
 
     Raises:
         InputError: naming the utterance whose array has the wrong shape or is not finite, or that comes twice.
+        OSError: with `path`, when the disk is full.
     """
     digest = hashlib.blake2b(digest_size=16)
     ids: list[str] = []
     offsets = [0]
-    with atomic_path(path) as tmp, h5py.File(tmp, "w", libver="latest") as f:
+    with atomic_path(path) as tmp, Sink(tmp, Path(path)) as sink, h5py.File(sink, "w", libver="latest") as f:
         values = f.create_dataset(
             "values", (0, dim), dtype, maxshape=(None, dim), chunks=(_chunk_rows(dim, dtype), dim), fletcher32=True
         )
@@ -75,6 +77,7 @@ def write_shard(
                 block = _checked(utt_id, array, dim, dtype)
                 values.resize(end + len(block), axis=0)
                 values[end:] = block
+                sink.check()
                 digest.update(block.tobytes())
                 end += len(block)
             ids.append(utt_id)
@@ -124,12 +127,14 @@ class Shard:
         try:
             attrs = {key: bytes(self._file.attrs[key]).decode() for key in (*ABOUT, "checksum")}
             self.slice: Slice = json.loads(attrs["slice"])
-            self.offsets: NDArray[np.int64] = self._file["offsets"][:]
-            self.utt_ids: list[str] = [i.decode() for i in self._file["utt_id"][:].tolist()]
-            self.values = self._file["values"]
+            self.offsets: NDArray[np.int64] = self._own("offsets")[:]
+            self.utt_ids: list[str] = [i.decode() for i in self._own("utt_id")[:].tolist()]
+            self.values = self._own("values")
             rate, hop = map(int, attrs["grid"].split("/"))
             self._about = {key: attrs[key] for key in ABOUT}
             assert self.values.ndim == 2, "values of one dimension"
+            if self.offsets.dtype.kind != "i" or (np.diff(self.offsets, prepend=0) < 0).any():
+                raise ValueError("offsets that fall")
             assert attrs["row"] in get_args(Row), f"a row for every {attrs['row']}"
         except (AssertionError, AttributeError, KeyError, TypeError, ValueError, OSError, RuntimeError) as error:
             raise InputError(f"{self.path}: damaged or not a shard ({error}); {self._again()}") from None
@@ -146,6 +151,17 @@ class Shard:
         self.checksum = attrs["checksum"]
         self._index = {utt_id: i for i, utt_id in enumerate(self.utt_ids)}
         self._chunks: tuple[int, NDArray[np.int64]] | None = None
+
+    def _own(self, name: str) -> h5py.Dataset:
+        """A dataset whose bytes lie in this file: HDF5 can show any other file, or none, under a name."""
+        if self._file.get(name, getclass=True, getlink=True) is not h5py.HardLink:
+            raise ValueError(f"'{name}' missing, or a link")
+        found = self._file[name]
+        if not isinstance(found, h5py.Dataset) or found.external or found.is_virtual:
+            raise ValueError(f"'{name}' elsewhere")
+        if found.nbytes > self.path.stat().st_size:
+            raise ValueError(f"'{name}' of {found.nbytes} bytes")
+        return found
 
     def _again(self) -> str:
         return f"make it again: `snakemake --cores all --force {self.path}`"
@@ -209,7 +225,7 @@ class Shard:
             return size, unknown
         os.posix_fadvise(self._file.id.get_vfd_handle(), 0, 0, os.POSIX_FADV_RANDOM)
         try:
-            places: NDArray[np.int64] = self._file["places"][:]
+            places: NDArray[np.int64] = self._own("places")[:]
         except (AttributeError, KeyError, OSError, RuntimeError, TypeError, ValueError):
             return size, unknown
         whole = places.dtype == np.int64 and places.shape == (-(-len(self.values) // size), 2)

@@ -240,6 +240,19 @@ def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata:
     copies = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
     with atomic_path(path) as tmp:
         save_file(copies, tmp, dict(metadata))
+        _sort_header(tmp)
+
+
+def _sort_header(path: Path) -> None:
+    """Puts the header's metadata in order, which the library writes in any; so that equal content is equal bytes."""
+    with open(path, "r+b") as f:
+        size = int.from_bytes(f.read(8), "little")
+        header = json.loads(f.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size, f"{path}: a header of {len(text)} bytes in place of one of {size}"
+        f.seek(8)
+        f.write(text.ljust(size))
 
 
 def wheel_file(package: str, name: str, sha256: str) -> Path:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import importlib.util
+import os
 import shutil
 import time
 from collections import Counter
@@ -222,6 +223,40 @@ def test_a_making_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_a_killed_making_left_is_removed_and_it_is_made(small: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".raw.4711.tmp" / "ana"
+    left.mkdir(parents=True)
+    (left / "ana-001.wav").write_bytes(b"half")
+    demo.make(SMALL, tmp_path / "raw")
+    assert [p.name for p in tmp_path.iterdir()] == ["raw"]
+    assert digests(tmp_path / "raw") == digests(small)
+
+
+def test_one_that_is_killed_while_it_replaces_another_is_made_by_the_same_command(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, replace = tmp_path / "raw", os.replace
+    for survived in (0, 1):  # renames before the kill
+        shutil.rmtree(root, ignore_errors=True)
+        demo.make(Settings(speakers=2, utterances=4), root)
+        left = [survived]
+
+        def killed(source: Path, target: Path, left: list[int] = left) -> None:
+            if not left[0]:
+                raise SystemExit("killed")
+            left[0] -= 1
+            replace(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", killed)
+            patch.setattr(shutil, "rmtree", lambda *args, **options: None)
+            with pytest.raises(SystemExit, match="killed"):
+                demo.make(SMALL, root)
+        demo.make(SMALL, root)
+        assert digests(root) == digests(small)
+        assert [p.name for p in tmp_path.iterdir()] == ["raw"]
+
+
 def test_recordings_of_somebody_else_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.wav").write_bytes(b"precious")
     with pytest.raises(InputError, match=r"expected a demo corpus or nothing.*set `root`"):
@@ -233,6 +268,12 @@ def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="espeakng_loader, which is not installed"):
         demo.make(SMALL, tmp_path / "raw")
+
+
+def test_a_recording_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    wav = tmp_path / "missing" / "a.wav"
+    with pytest.raises(InputError, match=f"{wav}: No such file or directory; check that there is room"):
+        espeak.speak([espeak.Job("Hello there.", SPEAKERS["ana"].voice, str(wav))])
 
 
 def test_a_voice_that_the_library_lacks_is_named(tmp_path: Path) -> None:

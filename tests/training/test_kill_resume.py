@@ -52,3 +52,10 @@ def test_a_training_that_goes_on_elsewhere_in_its_data_is_noticed() -> None:
     assert status == 1, told
     assert re.search(r"FAILED \(--kills 1 --task vocos --steps 20 --seed 1 --only 0\): files 0\.\d+", told), told
     assert re.search(r"row .*train/loss.*, expected .*train/loss", told), told
+
+
+@pytest.mark.slow
+def test_signals_that_reach_the_workers_too_are_obeyed_by_the_training_alone() -> None:
+    status, told = run(str(SCRIPT), "--kills", "0", "--stops", "2", "--steps", "20", "--task", "workers")
+    assert status == 0, told
+    assert "2 stops by SIGTERM and SIGUSR1" in told

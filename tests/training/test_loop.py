@@ -3,6 +3,7 @@ import logging
 import math
 import os
 import random
+import shutil
 import signal
 from types import SimpleNamespace
 
@@ -51,13 +52,13 @@ def kill(batch, number=signal.SIGTERM):
     os.kill(os.getpid(), number)
 
 
-def test_makes_the_run_folder_and_leaves_no_state(toy, tmp_path):
+def test_makes_the_run_folder_and_leaves_one_checkpoint(toy, tmp_path):
     info = go(toy, tmp_path)
     names = {p.name.split(".")[0] for p in (tmp_path / "run").iterdir()}
     assert names >= {"model", "config", "metrics", "events"}
     assert info["step"] == 12
     assert info["slice"] == SLICE
-    assert not list((tmp_path / "state" / "run").iterdir())
+    assert [p.name for p in (tmp_path / "state").glob("run/*/step-*")] == ["step-000000000012"]
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
     table = rows(tmp_path / "run" / "metrics.csv")
     assert [s for s, name, _ in table if name == "train/loss"] == [2, 4, 6, 8, 10, 12]
@@ -88,6 +89,17 @@ def test_an_interrupted_run_continues_bit_for_bit(toy, tmp_path, at):
     assert same(model(whole), model(broken))
     told = [[r for r in rows(f / "run/metrics.csv") if r[1] in TOLD] for f in (whole, broken)]
     assert told[0] == told[1] and len(told[0]) == 21
+
+
+def test_a_run_folder_that_was_lost_is_written_again_without_training(toy, tmp_path, caplog):
+    """As of a job that was killed before snakemake had noted its success."""
+    before = go(toy, tmp_path)
+    shutil.rmtree(tmp_path / "run")
+    again = go(toy, tmp_path, {number: lambda batch: pytest.fail("trained") for number in range(12)})
+    assert again == before
+    with caplog.at_level(logging.WARNING):
+        go(toy, tmp_path, made_by=SLICE | {"lr": 0.02})
+    assert caplog.text == "" and len(list((tmp_path / "state").glob("run/*/step-*"))) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGINT])

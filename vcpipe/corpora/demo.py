@@ -11,6 +11,7 @@ next one. The tables in data_splits/ are what `write_splits` writes. Standard li
 from __future__ import annotations
 
 import csv
+import glob
 import os
 import shutil
 import wave
@@ -94,15 +95,18 @@ def make(settings: Settings, root: Path) -> None:
             f"{root}: expected a demo corpus or nothing, found other files; they are left alone: "
             "set `root` of the corpus in config.yaml to a new folder"
         )
-    building = root.with_name(f".{root.name}.{os.getpid()}.tmp")
+    for stale in root.parent.glob(f".{glob.escape(root.name)}.*.tmp"):  # of a making that was killed
+        shutil.rmtree(stale, ignore_errors=True)
+    building, old = (root.with_name(f".{root.name}.{what}{os.getpid()}.tmp") for what in ("", "old."))
     try:
         _build(building, lines)
         (building / MADE).write_text(made_by, encoding="utf-8")
         if root.exists():
-            shutil.rmtree(root)
+            os.replace(root, old)  # at once: of a corpus that is half removed nobody knows whose it is
         os.replace(building, root)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def scan(settings: Settings, root: Path) -> list[Candidate]:

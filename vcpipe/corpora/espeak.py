@@ -27,6 +27,7 @@ OPTIONS = 0x8001  # phoneme events; an error is returned instead of ending the p
 ASCII_TEXT = 1  # espeakCHARS_UTF8, of which ASCII is a part
 PARAMETERS = {"rate_wpm": 1, "volume": 2, "pitch": 3, "pitch_range": 4, "word_gap": 7}
 SEED = 1  # of breath and flutter
+NOT_WRITTEN = 3  # exit code of the program that speaks
 WORD, SENTENCE_END, MESSAGE_END, PHONEME = 1, 5, 6, 7
 
 
@@ -73,7 +74,7 @@ def speak(jobs: Iterable[Job]) -> list[list[Word]]:
     """Speaks every job into its file (16-bit mono at the library's 22050 Hz) and returns its words.
 
     Raises:
-        InputError: when the package is not installed.
+        InputError: when the package is not installed, or a file cannot be written.
         RuntimeError: when the library refuses, with what it was given.
     """
     if importlib.util.find_spec(PACKAGE) is None:
@@ -87,6 +88,8 @@ def speak(jobs: Iterable[Job]) -> list[list[Word]]:
         capture_output=True,
         text=True,
     )
+    if done.returncode == NOT_WRITTEN:
+        raise InputError(f"{done.stderr.splitlines()[0]}; check that there is room, and that you may write there")
     if done.returncode:
         raise RuntimeError(f"espeak-ng: {done.stderr.strip()[-500:]}")
     return [[Word(*word) for word in json.loads(line)] for line in done.stdout.splitlines()]
@@ -101,29 +104,35 @@ def main() -> None:
 
 
 def in_copy(call: Callable[..., None], *args: Any) -> None:
-    """Runs a call in a copy of this process; ends this process with 1 when the call did not succeed."""
+    """Runs a call in a copy of this process; ends this process as the copy ended when the call did not succeed."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
             call(*args)
             status = 0
+        except OSError as error:
+            os.write(2, f"{error.filename}: {error.strerror}\n".encode())
+            status = NOT_WRITTEN
         except Exception as error:  # the copy must not go on with its parent's work
             os.write(2, f"{error}\n".encode())
         finally:
             os._exit(status)
-    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
-        sys.exit(1)
+    if status := os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]):
+        sys.exit(status)
 
 
 def speak_one(library: Any, rate: int, job: Job) -> None:
     """Writes a job's WAV file and prints its words. The library must be as `load_library` made it."""
     samples, events = synthesize(library, job)
-    with wave.open(job.wav, "wb") as f:
-        f.setnchannels(1)
-        f.setsampwidth(2)
-        f.setframerate(rate)
-        f.writeframes(samples)
+    try:
+        with wave.open(job.wav, "wb") as f:
+            f.setnchannels(1)
+            f.setsampwidth(2)
+            f.setframerate(rate)
+            f.writeframes(samples)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, job.wav) from None
     words = word_times(job.text, events, len(samples) // 2, rate)
     os.write(1, (json.dumps([(w.start_s, w.end_s, w.word) for w in words]) + "\n").encode())
 

@@ -261,9 +261,10 @@ def _load(at: Path) -> Checkpoint | None:
         named = _named(at)
         folders = [named, *(folder for folder in folders if folder != named)]
     except DamagedError as error:
-        if not folders and not os.path.lexists(at / LATEST):
-            return None
-        damage.append(str(error))
+        if os.path.lexists(at / LATEST) or len(folders) > 1:
+            damage.append(str(error))
+        elif not folders:
+            return None  # else killed between the first folder and the first `latest`
     for folder in folders:
         try:
             checkpoint = _read(folder)

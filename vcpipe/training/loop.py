@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -47,7 +46,7 @@ class Run:
         resumes: slice of the run and digest of its data; a state of another one is not used.
         best: `score`, the lowest validation loss so far, its `step` and all `scores`; empty before the first.
         best_weights: its weights, or the file of a checkpoint that holds them.
-        saved: the last checkpoint.
+        saved: the last checkpoint; `saved_step`: its step.
         validated: the last step that was validated to the end.
     """
 
@@ -63,6 +62,7 @@ class Run:
     best: dict[str, Any] = field(default_factory=dict)
     best_weights: dict[str, Tensor] | Path | None = None
     saved: Path | None = None
+    saved_step: int = 0
     validated: int = 0
 
     @property
@@ -146,6 +146,7 @@ def _begin(run: Run) -> None:
             rng.seed_all(run.settings.seed + run.machine.rank)
         return
     run.best, run.validated = saved.note["best"], saved.note["validated"]
+    run.saved_step = run.state.step
     run.saved, run.best_weights = saved.folder, saved.path("best") if run.best else None
     run.progress.go_on(run.state.step, saved.note["progress"])
     if run.leads:
@@ -159,7 +160,7 @@ def _go_on(run: Run) -> None:
             if run.leads and run.due(run.settings.validate_every) and run.validated < run.state.step:
                 _validate(run)
             stop = run.machine.largest(run.signals.received)
-            if run.due(run.settings.checkpoint_every) or (stop and run.state.step):
+            if run.saved_step < run.state.step and (stop or run.due(run.settings.checkpoint_every)):
                 _save(run)
             if run.done:
                 return
@@ -224,6 +225,7 @@ def _validate(run: Run) -> None:
 def _save(run: Run) -> None:
     """A checkpoint; every process gives its random generators."""
     generators = run.machine.gathered(rng.capture(run.machine.device))
+    run.saved_step = run.state.step
     if not run.leads:
         return
     note = {
@@ -241,7 +243,7 @@ def _save(run: Run) -> None:
 
 
 def _finish(run: Run, made_by: Slice, run_dir: Path) -> runs.Info:
-    """The run folder from what the state folder gathered, which then goes."""
+    """The run folder from what the state folder gathered."""
     weights = {"last": (run.task.export(run.state), run.state.step)}
     if isinstance(run.best_weights, Path) and run.best["step"] != run.state.step:
         weights["best"] = read_safetensors(run.best_weights)[0], run.best["step"]
@@ -249,7 +251,7 @@ def _finish(run: Run, made_by: Slice, run_dir: Path) -> runs.Info:
     weights["model"] = weights.pop(model)
     others = [path for path in (run.at / "live").iterdir() if path.is_file()]
     runs.publish(run_dir, weights, others, made_by, {"best": run.best, "steps": run.state.step})
-    shutil.rmtree(run.at, ignore_errors=True)
+    resume.finish(run.at, run.saved)
     info = runs.read_info(run_dir)
     if run.best:
         score, step = run.best["score"], run.best["step"]

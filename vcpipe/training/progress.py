@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from vcpipe.manifest import atomic_path
 from vcpipe.training.machine import Machine
 from vcpipe.training.state import Shown
 
@@ -165,7 +166,7 @@ def _keep_rows(path: Path, last_step: int) -> None:
     if path.is_file():
         with open(path, newline="", encoding="utf-8") as f:
             rows = [row for row in list(csv.reader(f))[1:] if len(row) == 3 and int(row[0]) <= last_step]
-    with open(path, "w", newline="", encoding="utf-8") as f:
+    with atomic_path(path) as tmp, open(tmp, "w", newline="", encoding="utf-8") as f:
         csv.writer(f, lineterminator="\n").writerows([COLUMNS, *rows])
 
 

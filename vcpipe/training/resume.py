@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vcpipe.loader import Loader
@@ -23,6 +26,10 @@ from vcpipe.training.state import State
 log = logging.getLogger(__name__)
 
 FORMAT = "vcpipe-state-2"
+GONE = ".gone."
+"""Before the name of a folder that is to be deleted."""
+DONE = "done"
+"""A file in the folder of a run that is complete."""
 
 
 def folder(states: Path, resumes: Slice) -> Path:
@@ -61,6 +68,7 @@ def save(
         "groups": snapshot.groups_of(state),
         "loader": loader.state(),
         "world": len(generators),
+        "threads": torch.get_num_threads(),
         "scaler": scaler.state_dict() if scaler is not None else {},
     }
     parts: dict[str, Mapping[str, Tensor] | Path] = {
@@ -102,6 +110,13 @@ def restore(at: Path, state: State, resumes: Slice, loader: Loader) -> Checkpoin
             note["world"],
             machine.world,
         )
+    threads = torch.get_num_threads()
+    if machine.device.type == "cpu" and threads != note["threads"] and machine.rank == 0:
+        log.warning(
+            "the training was run with %d threads and goes on with %d: sums differ in their last digits",
+            note["threads"],
+            threads,
+        )
     if str(machine.rank) in rows:
         rng.put(rows[str(machine.rank)], machine.device)
     else:
@@ -111,6 +126,10 @@ def restore(at: Path, state: State, resumes: Slice, loader: Loader) -> Checkpoin
 
 def begin(at: Path, resumes: Slice) -> None:
     """Makes the folder of a run's states. Says why, where one was begun with another config or other data."""
+    for leftover in at.parent.glob(f"{GONE}*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for done in at.parent.glob(f"*/{DONE}"):
+        discard(done.parent)
     others = sorted(at.parent.glob("*/slice.json"), key=lambda path: path.stat().st_mtime)
     if others and others[-1].parent != at:
         before = json.loads(others[-1].read_text(encoding="utf-8"))
@@ -119,6 +138,26 @@ def begin(at: Path, resumes: Slice) -> None:
             difference(before, resumes) or "in its form",
             others[-1].parent,
         )
-    shutil.rmtree(at, ignore_errors=True)
+    discard(at)
     with atomic_path(at / "slice.json") as tmp:
         tmp.write_text(canonical(resumes), encoding="utf-8")
+
+
+def finish(at: Path, last: Path | None) -> None:
+    """Leaves the last checkpoint of a complete run, until another config of it is trained.
+
+    A job that is killed after its run folder was written, and before anybody has noted that it succeeded, loses that
+    folder: the same command then writes it again, without training.
+    """
+    for folder in at.glob("step-*"):
+        if folder != last:
+            shutil.rmtree(folder, ignore_errors=True)
+    (at / DONE).touch()
+
+
+def discard(at: Path) -> None:
+    """Deletes the folder of a run's states. It is renamed before, for half a state looks like a damaged one."""
+    gone = at.with_name(GONE + at.name)
+    with contextlib.suppress(OSError):
+        os.rename(at, gone)
+    shutil.rmtree(gone, ignore_errors=True)

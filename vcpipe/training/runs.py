@@ -6,6 +6,7 @@ events; `best.safetensors` or `last.safetensors` beside them where it differs fr
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from vcpipe import __version__
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
+from vcpipe.manifest import publish as put_in_place
 from vcpipe.settings import Slice
 from vcpipe.training.state import Task
 from vcpipe.weights import read_safetensors, write_safetensors
@@ -88,7 +90,7 @@ def publish(
     """
     temporary = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.tmp")
     old = run_dir.with_name(f".{run_dir.name}.{os.getpid()}.old")
-    for leftover in (temporary, old):
+    for leftover in _siblings(run_dir, "tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
@@ -112,10 +114,16 @@ def publish(
             tmp.write_text(json.dumps(info, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         if run_dir.exists():
             os.replace(run_dir, old)
-        os.replace(temporary, run_dir)
+        put_in_place(temporary, run_dir)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(old, ignore_errors=True)
+    for leftover in _siblings(run_dir, "old"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _siblings(run_dir: Path, kind: str) -> list[Path]:
+    """What this process and those that were killed have beside a run folder; one process at a time writes it."""
+    return list(run_dir.parent.glob(f".{glob.escape(run_dir.name)}.*.{kind}"))
 
 
 def checksum(tensors: dict[str, Tensor]) -> str:

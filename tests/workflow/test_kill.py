@@ -1,0 +1,63 @@
+"""A run that is killed while it prepares and extracts, and the same command again: a small part of the benchmark."""
+
+from __future__ import annotations
+
+import copy
+import re
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.kill_pipeline import Kill, Pipeline, Quiet, attempt, quiet_run
+
+pytestmark = [pytest.mark.slow, pytest.mark.workflow]
+
+CONFIG: dict[str, Any] = {
+    "corpora": {"demo": {"kind": "demo", "shards": 2, "speakers": 4, "utterances": 3}},
+    "audio": {"16k": {}},
+    "features": {
+        "pitch": {"kind": "f0", "method": "praat"},
+        "loudness": {"kind": "energy", "measure": "rms_db"},
+        "contour": {"kind": "log_f0", "of": "pitch"},
+    },
+}
+TARGETS = ("features", "results/audio/16k/demo/manifest.csv")
+CORES = 2
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
+    """What a run leaves that nobody disturbed."""
+    return quiet_run(Pipeline(tmp_path_factory.mktemp("kill") / "quiet", CONFIG, TARGETS, CORES))
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return Pipeline(tmp_path / "a project", CONFIG, TARGETS, CORES)
+
+
+def test_a_killed_run_is_finished_by_the_same_command_and_knows_what_made_every_file(
+    quiet: Quiet, pipeline: Pipeline
+) -> None:
+    outcome = attempt(pipeline, Kill(0, "write", 0.5, 0.0), quiet, signal.SIGKILL)
+    assert not outcome.late
+    assert outcome.faults == []
+    config = copy.deepcopy(CONFIG)
+    config["features"]["pitch"]["floor_hz"] = 60
+    pipeline.configure(config)
+    status, words = pipeline.run("--dry-run", *TARGETS)
+    assert status == 0, words
+    planned = re.findall(r"\nrule (extract|derive):.*?feature=(\w+), corpus=demo, shard=(\d+)", words, re.DOTALL)
+    assert set(planned) == {
+        (rule, feature, shard)
+        for rule, feature in (("extract", "pitch"), ("derive", "contour"))
+        for shard in ("000", "001")
+    }
+
+
+def test_after_ctrl_c_nothing_needs_to_be_unlocked(quiet: Quiet, pipeline: Pipeline) -> None:
+    outcome = attempt(pipeline, Kill(1, "rename", 0.6, 0.0), quiet, signal.SIGINT)
+    assert not outcome.late
+    assert outcome.faults == []
