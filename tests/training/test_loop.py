@@ -199,12 +199,12 @@ def test_what_was_logged_after_the_last_state_is_logged_once(toy, tmp_path):
 def test_a_changed_config_starts_fresh_and_says_so(toy, tmp_path, caplog):
     with pytest.raises(SystemExit):
         go(toy, tmp_path, {6: kill})
-    before = sorted((tmp_path / "state" / "run").iterdir())
+    before = set((tmp_path / "state").glob("run/*/step-*"))
     with caplog.at_level(logging.INFO):
         go(toy, tmp_path, made_by=SLICE | {"lr": 0.02})
     assert "has changed (lr is 0.01 in the file, the config says 0.02): it starts afresh" in caplog.text
     assert "goes on after" not in caplog.text
-    assert sorted((tmp_path / "state" / "run").iterdir()) == before, "the state of the first config must stay"
+    assert before < set((tmp_path / "state").glob("run/*/step-*")), "the state of the first config must stay"
     whole = tmp_path / "whole"
     go(toy, whole)
     assert same(model(whole), model(tmp_path))

@@ -68,10 +68,14 @@ class Machine:
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over all processes."""
+        if self.world == 1:
+            return values
         return cast(Tensor, self.fabric.all_reduce(values.clone(), reduce_op="mean"))
 
     def largest(self, value: int) -> int:
         """The largest of the processes' numbers."""
+        if self.world == 1:  # a tensor on a GPU would make it wait for the host
+            return value
         found = cast(Tensor, self.fabric.all_reduce(torch.tensor(value, device=self.device), reduce_op="max"))
         return int(found)
 
@@ -83,7 +87,7 @@ class Machine:
     def equip(self, modules: dict[str, nn.Module], optimizers: dict[str, torch.optim.Optimizer]) -> None:
         """Wraps what an update calls. The modules themselves stay as they are, and share their parameters."""
         for name, module in modules.items():
-            wrapped: Any = torch.compile(module) if self.compiled else module
+            wrapped: Any = torch.compile(module, dynamic=False) if self.compiled else module
             self.modules[name] = self.fabric.setup_module(wrapped)
         for name, optimizer in optimizers.items():
             self.optimizers[name] = self.fabric.setup_optimizers(optimizer)
