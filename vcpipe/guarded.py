@@ -39,7 +39,14 @@ MAX_ITEM = 1 << 14  # bytes of JSON: AHEAD of them must fit into a pipe that nob
 KINDS = (JSON, ARRAY, PAIR, RAISED, MORE_TIME)
 TICK_S = 1.0
 PR_SET_PDEATHSIG = 1
+PRCTL = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 PATIENCE_S = 1.0  # for a worker that has closed its pipes to be gone
+
+
+def end_with_parent(number: int) -> None:
+    """Has the system send this process a signal when the one that started it has ended; on Linux."""
+    if PRCTL is not None:
+        PRCTL(PR_SET_PDEATHSIG, number)
 
 
 @dataclass(frozen=True)
@@ -278,7 +285,6 @@ class Guarded:
         tasks_out, tasks_in = os.pipe()
         results_out, results_in = os.pipe()
         parent = os.getpid()
-        prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
         pid = os.fork()
         if pid:
             os.close(tasks_out)
@@ -286,8 +292,7 @@ class Guarded:
             os.set_blocking(results_out, False)
             return _Worker(pid, tasks_in, results_out)
         try:
-            if prctl:
-                prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            end_with_parent(signal.SIGKILL)
             others = [fd for w in self._workers for fd in (w.tasks, w.results)]
             for fd in (tasks_in, results_out, *others):  # else a worker would not see the end of its pipe
                 _close(fd)

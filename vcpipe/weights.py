@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vcpipe import catalog
 from vcpipe.errors import InputError
-from vcpipe.fetch import Advice, digest
+from vcpipe.fetch import Advice, digest, reason
 from vcpipe.fetch import fetch as _fetch
 from vcpipe.manifest import atomic_path
 
@@ -234,13 +236,27 @@ def _short(error: BaseException) -> str:
 
 
 def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Writes tensors and metadata, whole or not at all. Shared storage is written once for each name."""
-    from safetensors.torch import save_file
+    """Writes tensors and metadata, whole or not at all; OSError where there is no room.
 
+    Shared storage is written once for each name.
+    """
     copies = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
     with atomic_path(path) as tmp:
-        save_file(copies, tmp, dict(metadata))
+        save_tensors(copies, tmp, metadata)
         _sort_header(tmp)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """As safetensors writes them, which names an error of the system in its text only: here it is an OSError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(tensors, path, None if metadata is None else dict(metadata))
+    except (SafetensorError, RuntimeError) as error:
+        told = re.search(r"os error (\d+)", str(error))
+        number = int(told[1]) if told else errno.EIO
+        raise OSError(number, os.strerror(number) if told else reason(error), str(path)) from error
 
 
 def _sort_header(path: Path) -> None:

@@ -3,8 +3,11 @@ import logging
 import math
 import os
 import random
+import re
 import shutil
 import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +20,12 @@ from vcpipe.training import machine, resume, runs
 from vcpipe.training.loop import train
 from vcpipe.weights import read_safetensors
 
+ENTER = """
+import sys
+from pathlib import Path
+from vcpipe.training.lock import training_lock
+with training_lock(*map(Path, sys.argv[1:])): pass
+"""
 TOLD = ("train/loss", "train/gradient", "train/lr", "valid/loss")
 SLICE = {"stage": "train", "task": "toy", "lr": 0.01}
 
@@ -119,7 +128,10 @@ def test_a_signal_that_comes_twice_does_not_hurt(toy, tmp_path):
     assert list((tmp_path / "state").glob("run/*/step-*4/manifest.json"))
 
 
-def test_a_signal_cuts_a_validation_short_and_it_is_made_up_for(toy, tmp_path):
+@pytest.mark.parametrize("which", [2, 3])
+def test_a_signal_cuts_a_validation_short_and_it_is_made_up_for(toy, tmp_path, which):
+    """Also the third, which is the last."""
+
     def validate(state, loader):
         noise = torch.rand(1)  # a careless task: it must not move the training's random numbers
         return {"loss": sum(float(batch) for batch in loader) + noise.item()}
@@ -135,7 +147,7 @@ def test_a_signal_cuts_a_validation_short_and_it_is_made_up_for(toy, tmp_path):
 
         def __iter__(self):
             self.asked += 1
-            return valid(self.interrupts and self.asked == 2)
+            return valid(self.interrupts and self.asked == which)
 
     task = SimpleNamespace(**{**vars(toy.task), "validate": validate})
     for folder, interrupts in ((tmp_path / "broken", True), (tmp_path / "whole", False)):
@@ -145,7 +157,7 @@ def test_a_signal_cuts_a_validation_short_and_it_is_made_up_for(toy, tmp_path):
             with pytest.raises(SystemExit):
                 go(toy, folder, task=task, valid=valid_batches)
             (live,) = folder.glob("state/run/*/live/metrics.csv")
-            assert not [row for row in rows(live) if row[:2] == (8, "valid/loss")]
+            assert not [row for row in rows(live) if row[:2] == (4 * which, "valid/loss")]
         go(toy, folder, task=task, valid=valid_batches)
     told = [[r for r in rows(tmp_path / f / "run/metrics.csv") if r[1] in TOLD] for f in ("whole", "broken")]
     assert told[0] == told[1]
@@ -173,11 +185,15 @@ def test_python_and_numpy_draw_on_where_they_stood(toy, tmp_path):
 
 def test_a_second_training_of_the_same_run_is_refused(toy, tmp_path):
     def second(batch):
-        with pytest.raises(InputError, match=rf"held by .*{os.getpid()}"):
-            go(toy, tmp_path)
+        done = subprocess.run([sys.executable, "-c", ENTER, *folders], capture_output=True, text=True, timeout=20)
+        assert re.search(rf"InputError: .*lock: held by .*{os.getpid()}", done.stderr)
+        other = [str(tmp_path / "elsewhere"), folders[1]]
+        done = subprocess.run([sys.executable, "-c", ENTER, *other], capture_output=True, text=True, timeout=20)
+        assert re.search(rf"InputError: .*\.run\.lock: held by .*{os.getpid()}", done.stderr)
 
+    folders = [str(tmp_path / "state"), str(tmp_path / "run")]
     go(toy, tmp_path, {3: second})
-    assert (tmp_path / "run").is_dir()
+    assert subprocess.run([sys.executable, "-c", ENTER, *folders]).returncode == 0
 
 
 def test_what_was_logged_after_the_last_state_is_logged_once(toy, tmp_path):
@@ -222,6 +238,16 @@ def test_a_state_in_the_wrong_place_is_passed_over_aloud(toy, tmp_path, caplog):
     whole = tmp_path / "whole"
     go(toy, whole)
     assert same(model(whole), model(tmp_path))
+
+
+def test_a_state_of_another_version_is_refused_and_stays(toy, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(resume, "FORMAT", "vcpipe-state-1")
+        go(toy, tmp_path, {6: kill})
+    before = sorted((tmp_path / "state").rglob("*"))
+    with pytest.raises(InputError, match=r"expected the format vcpipe-state-2, found vcpipe-state-1; .* `rm -r "):
+        go(toy, tmp_path)
+    assert sorted((tmp_path / "state").rglob("*")) == before
 
 
 def test_a_damaged_state_gives_way_to_the_previous_one(toy, tmp_path, caplog):

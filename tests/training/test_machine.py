@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -102,6 +103,20 @@ def test_a_batch_that_cannot_be_dealt_is_refused(corpus):
     done = subprocess.run(line, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "3 crops cannot be dealt to 1 processes in 2 pieces each; give a multiple of 2" in done.stderr
+
+
+@pytest.mark.parametrize("precision", ["32", "16"])
+def test_a_loss_that_is_not_finite_ends_all_processes(corpus, precision):
+    line = command(corpus, f"nan{precision}", PLAIN | {"lr": 1e30, "precision": precision}, processes=2)
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120)
+    assert done.returncode != 0
+    assert re.search(r"vcpipe: step \d+: loss '\w+' is (nan|inf); the batch was u\d", done.stderr)
+
+
+def test_keys_that_change_the_numbers_do_not_come_in_by_the_back_door(corpus):
+    done = subprocess.run(command(corpus, "odd", {}, lr=0.1), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "--machine: 'lr' changes the numbers and belongs into --slice" in done.stderr
 
 
 def stepped(steps=6, **training):

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from vcpipe.errors import InputError
 from vcpipe.fetch import reason
 from vcpipe.manifest import atomic_path, publish
 from vcpipe.training.sealed import DamagedError, Sum, digest, flushed, read, seal, unseal, write
+from vcpipe.weights import save_tensors
 
 log = logging.getLogger(__name__)
 
@@ -151,12 +151,7 @@ def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
         if (place := plain[name].untyped_storage().data_ptr()) in seen:
             plain[name] = plain[name].clone()
         seen.add(place)
-    try:
-        safetensors.torch.save_file(plain, path)
-    except (SafetensorError, RuntimeError) as error:  # it knows the number of the system's error as text only
-        told = re.search(r"os error (\d+)", str(error))
-        number = int(told[1]) if told else errno.EIO
-        raise OSError(number, os.strerror(number) if told else reason(error), str(path)) from error
+    save_tensors(plain, path)
 
 
 def _check_source(source: Path, found: Sum) -> None:

@@ -138,6 +138,12 @@ def _begin(run: Run) -> None:
     """The first state of a run, or the last one that was saved."""
     with run.machine.fabric.rank_zero_first():
         saved = resume.restore(run.at, run.state, run.resumes, run.loaders.train)
+    step = run.state.step
+    if run.machine.largest(step) != step or run.machine.largest(-step) != -step:
+        raise InputError(
+            f"{run.at}: process {run.machine.rank} of {run.machine.world} goes on after step {step}, another elsewhere;"
+            " put --state on a disk that all of them share"
+        )
     if saved is None:
         if run.leads:
             resume.begin(run.at, run.resumes)
@@ -162,14 +168,14 @@ def _go_on(run: Run) -> None:
             stop = run.machine.largest(run.signals.received)
             if run.saved_step < run.state.step and (stop or run.due(run.settings.checkpoint_every)):
                 _save(run)
-            if run.done:
-                return
             if stop:
                 if run.leads:
                     log.warning(
                         "stopped by signal %d after step %d; the same command goes on from here", stop, run.state.step
                     )
                 raise SystemExit(128 + stop)
+            if run.done:
+                return
             began = time.monotonic()
             batch = _to(next(run.loaders.train), run.state.device)
             _step(run, batch, time.monotonic() - began)
@@ -183,24 +189,28 @@ def _step(run: Run, batch: Batch, waited_s: float) -> None:
     number = run.state.step
     losses = run.task.step(run.state, batch)
     seconds = batch.get("seconds", 0.0)
+    own = losses
     if run.machine.world > 1:
         row = torch.tensor([*losses.values(), seconds, waited_s], dtype=torch.float64, device=run.machine.device)
         *means, mean_seconds, waited_s = run.machine.mean(row).tolist()
         losses, seconds = dict(zip(losses, means, strict=True)), mean_seconds * run.machine.world
     wrong = [name for name, value in losses.items() if not math.isfinite(value)]
     if wrong:
-        raise _not_finite(run, number + 1, wrong[0], losses, batch)
+        raise _not_finite(run, number + 1, wrong[0], losses[wrong[0]], own, batch)
     assert run.state.step == number + 1, f"the task counted from step {number} to {run.state.step}, expected one more"
     run.progress.step(run.state.step, losses, seconds, waited_s)
 
 
-def _not_finite(run: Run, step: int, name: str, losses: dict[str, float], batch: Batch) -> InputError:
-    """Writes out what the step was made of. Every process writes its own part of the batch."""
+def _not_finite(run: Run, step: int, name: str, value: float, own: dict[str, float], batch: Batch) -> InputError:
+    """Writes out what the step was made of. Every process writes its own part of the batch, and its losses."""
     path = run.at / f"not_finite_{run.machine.rank}.jsonl"
-    row = {"step": step, "losses": {key: str(value) for key, value in losses.items()}}  # JSON has no NaN
-    write_lines(path, [{**row, "utt_id": utt_id} for utt_id in batch["utt_id"]])
+    row = {"step": step, "losses": {key: str(value) for key, value in own.items()}}  # JSON has no NaN
+    try:
+        write_lines(path, [{**row, "utt_id": utt_id} for utt_id in batch["utt_id"]])
+    except OSError as error:
+        log.warning("%s: cannot be written (%s)", path, error.strerror)
     return InputError(
-        f"step {step}: loss '{name}' is {losses[name]}; the batch was {', '.join(batch['utt_id'])} (also in {path}); "
+        f"step {step}: loss '{name}' is {value}; the batch was {', '.join(batch['utt_id'])} (also in {path}); "
         "look at these recordings, lower lr or set grad_clip; the last saved state is kept"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vcpipe.errors import InputError
+from vcpipe.guarded import end_with_parent
 from vcpipe.training.settings import LoopSettings
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ def start(device: torch.device, settings: LoopSettings) -> Machine:
     several = "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1
     if several and device.index is not None:
         raise InputError(f"--device {device}: several processes take a device each; use --device {device.type}")
+    if several:
+        end_with_parent(signal.SIGTERM)  # torchrun may be killed
     here = int(os.environ["LOCAL_WORLD_SIZE"]) if several else 1
     single: Any = [device.index or 0] if device.type == "cuda" else 1
     fabric = Fabric(

@@ -9,11 +9,13 @@ import os
 import resource
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 from vcpipe.training.machine import Machine
 from vcpipe.training.state import Shown
@@ -49,8 +51,9 @@ class Progress:
 
     def state(self) -> dict[str, Any]:
         """What was taken note of since the last report, as JSON values; the rows before are on the disk from now on."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with self._named():
+            self._file.flush()
+            os.fsync(self._file.fileno())
         return {"sums": self._sums, "counts": self._counts}
 
     def go_on(self, start: int, state: dict[str, Any]) -> None:
@@ -134,22 +137,31 @@ class Progress:
         self._write(step, "valid", scores)
         log.info("step %d/%d  validation: %s  (%.1f s)", step, self.steps, _words(scores), took_s)
         if self._events is not None:
-            for name, (wave, rate) in shown.audio.items():
-                self._events.add_audio(name, wave.float().clamp(-1, 1), step, sample_rate=rate)
-            for name, picture in shown.pictures.items():
-                self._events.add_image(name, picture, step)
+            with self._named():
+                for name, (wave, rate) in shown.audio.items():
+                    self._events.add_audio(name, wave.float().clamp(-1, 1), step, sample_rate=rate)
+                for name, picture in shown.pictures.items():
+                    self._events.add_image(name, picture, step)
         self._since += took_s
 
     def _write(self, step: int, group: str, values: dict[str, float]) -> None:
-        try:
+        with self._named():
             for name, value in values.items():
                 self._csv.writerow([step, f"{group}/{name}", f"{value:.9g}"])  # enough to tell float32 numbers apart
                 if self._events is not None:
                     self._events.add_scalar(f"{group}/{name}", value, step)
             self._file.flush()
-        except OSError as error:  # a full disk does not say of which file
-            error.filename = error.filename or str(self.metrics)
-            raise
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """Says where there was no room, or no disk any more."""
+        try:
+            yield
+        except OSError as error:
+            raise InputError(
+                f"{error.filename or self.metrics}: cannot be written ({error.strerror or error}); the last saved "
+                "state is kept: see that the disk is there and has room, and give the same command again"
+            ) from error
 
 
 def _memory_mib(device: torch.device) -> float:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vcpipe.errors import InputError
 from vcpipe.loader import Loader
 from vcpipe.manifest import atomic_path
 from vcpipe.settings import Slice, canonical
@@ -92,9 +93,13 @@ def restore(at: Path, state: State, resumes: Slice, loader: Loader) -> Checkpoin
     if found is None:
         return None
     note = found.note
-    if note.get("format") != FORMAT or canonical(note["slice"]) != canonical(resumes):
-        words = difference(note.get("slice") or {}, resumes) or "another format"
-        log.warning("%s: the state of another run (%s); not used", found.folder, words)
+    if note.get("format") != FORMAT:
+        raise InputError(
+            f"{found.folder}: expected the format {FORMAT}, found {note.get('format')}; go on with the version that "
+            f"wrote it, or type `rm -r {at}` to start anew"
+        )
+    if canonical(note["slice"]) != canonical(resumes):
+        log.warning("%s: the state of another run (%s); not used", found.folder, difference(note["slice"], resumes))
         return None
     snapshot.put(state, found.tensors("state"), note["groups"], str(found.folder))
     state.step = found.step

@@ -85,10 +85,11 @@ def update(
     limit = math.inf if largest is None else largest
     norm = machine.fabric.clip_gradients(module, optimizer, max_norm=limit, error_if_nonfinite=False)
     assert norm is not None
-    seen = norm + 0 * machine.mean(sums["loss"])  # the same in every process
+    mean = machine.mean(sums["loss"])
+    seen = norm + 0 * mean  # the same in every process, which must go the same way
     if seen.isfinite():
         optimizer.step()
-    elif machine.scaler is not None and sums["loss"].isfinite() and machine.scaler.get_scale() > SMALLEST_SCALE:
+    elif machine.scaler is not None and mean.isfinite() and machine.scaler.get_scale() > SMALLEST_SCALE:
         optimizer.step()  # the scaler leaves it out, and lowers the scale
         return {**sums, "skipped": torch.ones_like(norm)}
     return {**sums, "gradient": seen}

@@ -16,7 +16,7 @@ from vcpipe.device import start_torch
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
-from vcpipe.training.lock import refuse_second
+from vcpipe.training.lock import training_lock
 
 app = typer.Typer(help="kNN-VC", no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,11 +52,11 @@ def train(
     threads: ThreadsOption = 0,
 ) -> None:
     """Trains the vocoder; under torchrun on several devices."""
-    refuse_second(state, out)
-    chosen = start_torch(device, threads)
-    from vcpipe.vocoders.train import train_vocoder
+    with training_lock(state, out):
+        chosen = start_torch(device, threads)
+        from vcpipe.vocoders.train import train_vocoder
 
-    train_vocoder(json.loads(made_by), manifest, audio, units, state, out, chosen, json.loads(machine))
+        train_vocoder(json.loads(made_by), manifest, audio, units, state, out, chosen, json.loads(machine))
 
 
 @app.command()
