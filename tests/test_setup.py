@@ -11,9 +11,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = (ROOT / "requirements.lock").read_text()
+SLURM_LOCK = (ROOT / "requirements-slurm.lock").read_text()
+
+
+PROFILES = ("default", "gpu", "slurm")
 
 
 def _load() -> ModuleType:
@@ -147,8 +152,42 @@ def test_the_lock_pins_every_line_to_a_public_version() -> None:
     assert {"snakemake==9.27.1", "torchaudio==2.11.0"} <= set(others)
 
 
-def test_the_lock_names_no_place() -> None:
-    assert not re.search(r"https?:|file:|@|index-url|find-links|/opt|/work", LOCK)
+@pytest.mark.parametrize("lock", [LOCK, SLURM_LOCK], ids=["base", "slurm"])
+def test_the_lock_names_no_place(lock: str) -> None:
+    assert not re.search(r"https?:|file:|@|index-url|find-links|/opt|/work", lock)
+
+
+def test_an_extra_is_added_as_pinned_to_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, calls = _repository(tmp_path, monkeypatch)
+    (root / "requirements-slurm.lock").write_text("# more\npandas==3.0\n")
+    installer.install(root, root / ".venv")
+    calls.clear()
+    installer.install_extra(root, root / ".venv", "slurm")
+    assert len(calls) == 1 and "--no-deps" in calls[0]
+    assert (root / ".venv" / ".installed-slurm").is_file()
+    with pytest.raises(SystemExit, match="EXTRA=pbs: expected one of slurm"):
+        installer.install_extra(root, root / ".venv", "pbs")
+
+
+def test_the_lock_of_the_extra_has_what_its_extra_asks_for_and_repeats_nothing() -> None:
+    pins = dict(line.split("==") for line in installer.pins(SLURM_LOCK))
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["slurm"]
+    assert [re.split("[><=]", line)[0] in pins for line in wanted] == [True]
+    others = {line.partition("==")[0].lower() for line in installer.pins(LOCK)}
+    assert not others & {name.lower() for name in pins}
+
+
+def test_the_profile_for_slurm_goes_by_the_rules_of_the_workflow_and_by_the_default_profile() -> None:
+    profiles = {name: yaml.safe_load((ROOT / "profiles" / name / "profile.yaml").read_text()) for name in PROFILES}
+    rules = {
+        name
+        for file in (ROOT / "workflow").rglob("*.smk")
+        for name in re.findall(r"^rule (\w+):", file.read_text(), re.M)
+    }
+    for profile in profiles.values():
+        assert set(profile.get("set-resources", {})) | set(profile.get("set-threads", {})) <= rules
+        assert profile.items() >= profiles["default"].items()  # it stands in place of the default one
+    assert profiles["slurm"]["slurm-no-requeue"] and profiles["slurm"]["retries"] > 0  # one owner of retries
 
 
 def test_the_installer_starts_on_the_oldest_syntax_far_enough_to_say_so() -> None:
@@ -161,7 +200,7 @@ def test_the_installer_starts_on_the_oldest_syntax_far_enough_to_say_so() -> Non
 
 def test_make_help_lists_every_target() -> None:
     shown = subprocess.run(["make", "-s", "-C", str(ROOT), "help"], capture_output=True, text=True, check=True).stdout
-    for target in ("env", "demo", "test", "check", "clean"):
+    for target in ("env", "demo", "test", "cluster-test", "check", "clean"):
         assert f"make {target} " in shown
 
 

@@ -1,7 +1,8 @@
 """Makes the environment: `.venv` beside this repository's README, with exactly the packages of `requirements.lock`.
 
 `python3 tools/install.py` (what `make env` calls) may be repeated at will: an environment that was made from the
-same lock, project file and Python is left as it is, at the price of reading two files.
+same lock, project file and Python is left as it is, at the price of reading two files. `python3 tools/install.py slurm`
+(`make env EXTRA=slurm`) adds what few need, from `requirements-slurm.lock`.
 """
 
 from __future__ import annotations
@@ -44,6 +45,18 @@ def install(root: Path, venv: Path) -> None:
     _say(f"{venv.name} is ready")
 
 
+def install_extra(root: Path, venv: Path, name: str) -> None:
+    """Adds what one extra of pyproject.toml asks for to an environment that is there, as pinned in its own lock."""
+    lock = root / f"requirements-{name}.lock"
+    if not lock.is_file():
+        known = sorted(file.stem.removeprefix("requirements-") for file in root.glob("requirements-*.lock"))
+        raise SystemExit(f"EXTRA={name}: expected one of {', '.join(known) or 'none'}")
+    lines = pins(lock.read_text())
+    _say(f"adding {name}: {', '.join(lines)}")
+    _pip_lock(venv / "bin" / "python", lines)
+    (venv / f".installed-{name}").touch()  # for make, which compares times
+
+
 def python_of(python: Path) -> str:
     """The version of an interpreter as `3.11`; '' where it does not run."""
     code = "import sys; print('%d.%d' % sys.version_info[:2])"
@@ -59,11 +72,16 @@ def fingerprint(root: Path) -> str:
 
 def split_lock(text: str) -> tuple[list[str], str]:
     """The lock as its ordinary lines and the line of torch, which alone is installed with what it asks for."""
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    lines = pins(text)
     torch = [line for line in lines if line.startswith("torch==")]
     if len(torch) != 1:
         raise SystemExit(f"requirements.lock: expected one line 'torch==VERSION', found {len(torch)}")
     return [line for line in lines if line not in torch], torch[0]
+
+
+def pins(text: str) -> list[str]:
+    """The lines of a lock without its comments."""
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
 
 
 def installed_version(python: Path, package: str) -> str:
@@ -148,3 +166,5 @@ if __name__ == "__main__":
     check_python(tuple(sys.version_info[:2]))
     here = Path(__file__).resolve().parent.parent
     install(here, here / ".venv")
+    for extra in sys.argv[1:]:
+        install_extra(here, here / ".venv", extra)
