@@ -36,6 +36,7 @@ SAFE_UNQUOTED = {
     "params.max_reject_share": "a number of the schema",
     "params.model": "quoted where it is made",
     "params.f0": "quoted where it is made",
+    "params.trainer": "a number in words of ours",
     "wildcards.audio": "a name of the config",
     "wildcards.corpus": "a name of the config",
 }

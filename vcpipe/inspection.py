@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from vcpipe.errors import InputError
+from vcpipe.settings import Slice
 
 AGAIN = "make the file again, or repair it"
 
@@ -37,6 +38,25 @@ def describe(path: Path, verify: bool = False) -> str:
             f"found {path.suffix or 'a file'}"
         )
     return kinds[path.suffix](path)
+
+
+def made_by(path: str | Path) -> Slice | None:
+    """The slice that a shard, a run, packs or a fitted model carries; None for any other file and for a damaged one."""
+    path = Path(path)
+    try:
+        if path.suffix == ".h5":
+            from vcpipe.store import Shard
+
+            with Shard(path, expect=None) as shard:
+                return shard.slice
+        if path.suffix == ".safetensors":
+            from vcpipe.weights import read_safetensors
+
+            return dict(json.loads(read_safetensors(path)[1]["slice"]))
+        about = json.loads(path.read_text(encoding="utf-8"))
+        return dict(about["slice"] if "slice" in about else about["made_by"])
+    except (InputError, KeyError, OSError, TypeError, ValueError):
+        return None
 
 
 def _shard(path: Path, verify: bool) -> str:

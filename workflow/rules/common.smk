@@ -1,6 +1,7 @@
 # The config, checked once, and the few helpers of the rules. Nothing here may import torch or numpy:
 # every start of snakemake, and every job on a cluster, reads it.
 import atexit
+import base64
 import functools
 import json
 import os
@@ -20,10 +21,20 @@ from vcpipe.errors import InputError
 from vcpipe.manifest import shard_names
 
 TARGETS = []
+RESUMED = []  # rules whose jobs, when they are started again, go on where they were stopped
 FROZEN = "VCPIPE_FROZEN_CONFIG"
 
 # `vcpipe` is the one beside the python that runs snakemake, whether or not its environment is activated
 shell.prefix(f"export PATH={shlex.quote(os.path.dirname(sys.executable))}:$PATH; ")
+
+
+def trainer(wildcards, input, resources):
+    """The program of a training: one process, or one for each GPU where the profile gives it several."""
+    gpus = resources.get("gpu", 0)
+    if gpus < 2:
+        return "vcpipe"
+    signals = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # passed on; the last, which a cluster may send, is not by itself
+    return f"torchrun --standalone --nproc-per-node {gpus} --signals-to-handle {signals} -m vcpipe"
 
 
 def freeze_config():
@@ -49,6 +60,8 @@ def checked_config():
         return checked, refresh_lists(checked) if workflow.is_main_process else listed_before(checked)
     except InputError as error:
         raise WorkflowError(str(error))
+    except OSError as error:
+        raise WorkflowError(f"{error.filename}: {error.strerror}; check the path, and that there is room")
 
 
 def listed_before(checked):
@@ -78,6 +91,30 @@ def refresh_lists(checked):
                 "itself, `valid_share`"
             )
     return present
+
+
+def distrust(wanted):
+    """Has files made again that were made under another slice than the wanted one, where snakemake cannot know it.
+
+    It takes a file that it has no record of for what the config asks for. A head that was killed while its jobs went
+    on leaves such, and so does a `.snakemake` that was lost. Older than all that it is made of, a file is made again.
+    """
+    for path in filter(unrecorded, wanted) if workflow.is_main_process else []:
+        from vcpipe.inspection import made_by  # with numpy, which nothing else here needs
+
+        found = made_by(path)
+        if found is None or canonical(found) != wanted[path]:
+            os.utime(path, (1, 1))  # 0 is no time to snakemake
+
+
+def unrecorded(path):
+    """Whether a file is there though snakemake has no record of what made it."""
+    record = Path(".snakemake/metadata", base64.urlsafe_b64encode(path.encode()).decode())
+    return os.path.isfile(path) and not (record.is_file() and record.stat().st_size)
+
+
+def distrust_shards(folder, corpus, made_by):
+    distrust(dict.fromkeys((f"{folder}/{corpus}/{shard}.h5" for shard in shards(corpus)), canonical(made_by)))
 
 
 def planned_for(*tables):
@@ -230,7 +267,18 @@ def demo_corpus(wildcards):
 
 freeze_config()
 CONFIG, PRESENT = checked_config()
+for corpus in PRESENT:
+    for name in CONFIG.audio:
+        distrust_shards(f"results/audio/{name}", corpus, CONFIG.audio_slice(name, corpus))
+    for name in CONFIG.features:
+        distrust_shards(f"results/features/{name}", corpus, CONFIG.feature_slice(name, corpus))
 DERIVED = {name: settings for name, settings in CONFIG.features.items() if isinstance(settings, DerivedSettings)}
+
+
+onstart:
+    # a profile's `retries` is for failures; a training that was stopped is not one, however often its time is up
+    for name in RESUMED:
+        workflow.get_rule(name).restart_times = 10 * workflow.execution_settings.retries
 
 
 wildcard_constraints:

@@ -48,6 +48,7 @@ rule manifest:
         rejects="results/audio/{audio}/{corpus}/rejects.csv",
     log:
         "logs/manifest/{audio}/{corpus}.log",
+    localrule: True
     params:
         shards=lambda wildcards: CONFIG.corpus(wildcards.corpus, "corpora").shards,
         max_reject_share=max_reject_share_of,

@@ -11,6 +11,7 @@ rule demo_page:
         "results/demo/{system}/index.html",
     log:
         "logs/demo_page/{system}.log",
+    localrule: True
     params:
         cfg=f"page-revision={PAGE_REVISION}",
     shell:

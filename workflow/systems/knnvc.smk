@@ -5,6 +5,14 @@ KNNVC = CONFIG.systems["knnvc"]
 KNNVC_COPY = KNNVC.copy_in(CONFIG)
 TARGETS.append("results/demo/knnvc/index.html")
 
+for corpus in PRESENT:
+    distrust_shards("results/features/prematched", corpus, knnvc.prematch_slice(CONFIG, corpus))
+for run in ("hifigan", "hifigan_prematched"):
+    distrust(
+        {f"results/runs/{run}/config.json": canonical(knnvc.run_slice(CONFIG, prematched=run.endswith("prematched")))}
+    )
+RESUMED.extend(["train_hifigan", "train_hifigan_prematched"])
+
 
 rule prematch:
     input:
@@ -27,6 +35,9 @@ rule prematch:
         "--manifest {input.manifest:q} --splits {input.splits:q} --out {output:q} --threads {threads} 2> {log:q}"
 
 
+# A training is told to stop by a signal to every process of its job, and then has seconds to save its state. So it
+# takes the place of its shell (`exec`), whose death would end the job at once, and the writer of its log outlives the
+# signal.
 rule train_hifigan:
     input:
         manifest=f"{audio_folder('knnvc', KNNVC.corpus)}/manifest.csv",
@@ -44,11 +55,12 @@ rule train_hifigan:
         audio=folders("audio"),
         units=folders("units"),
         machine=lambda wildcards, input: KNNVC.machine(),
+        trainer=trainer,
     shell:
-        "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
+        "exec {params.trainer} knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
         "--state results/state --out results/runs/hifigan --threads {threads} "
         "--machine {params.machine:q} {params.units:q} "
-        "2> >(tee -i {log:q} >&2)"
+        "2> >(trap '' INT TERM USR1; exec tee {log:q} >&2)"
 
 
 rule train_hifigan_prematched:
@@ -68,11 +80,12 @@ rule train_hifigan_prematched:
         audio=folders("audio"),
         units=folders("units"),
         machine=lambda wildcards, input: KNNVC.machine(),
+        trainer=trainer,
     shell:
-        "vcpipe knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
+        "exec {params.trainer} knnvc train --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
         "--state results/state --out results/runs/hifigan_prematched --threads {threads} "
         "--machine {params.machine:q} {params.units:q} "
-        "2> >(tee -i {log:q} >&2)"
+        "2> >(trap '' INT TERM USR1; exec tee {log:q} >&2)"
 
 
 rule render_knnvc:
