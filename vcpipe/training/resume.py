@@ -154,7 +154,7 @@ def finish(at: Path, last: Path | None) -> None:
     A job that is killed after its run folder was written, and before anybody has noted that it succeeded, loses that
     folder: the same command then writes it again, without training.
     """
-    for folder in at.glob("step-*"):
+    for folder in [*at.glob("step-*"), *at.glob(".*.step-*")]:  # the latter of processes that were killed
         if folder != last:
             shutil.rmtree(folder, ignore_errors=True)
     (at / DONE).touch()
