@@ -152,7 +152,8 @@ def _begin(run: Run) -> None:
             rng.seed_all(run.settings.seed + run.machine.rank)
         return
     run.best, run.validated = saved.note["best"], saved.note["validated"]
-    run.saved_step = run.state.step
+    unheard = run.due(run.settings.validate_every) and run.validated < step  # its checkpoint lacks these scores
+    run.saved_step = step - 1 if unheard else step
     run.saved, run.best_weights = saved.folder, saved.path("best") if run.best else None
     run.progress.go_on(run.state.step, saved.note["progress"])
     if run.leads:
