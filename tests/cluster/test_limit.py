@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 def test_a_training_saves_its_state_when_its_time_is_up_and_goes_on_with_more(
     reference: Project, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path / "project").copy_of(reference, "runs", "demo")
+    project = Project(tmp_path / "project").copy_of(reference, "runs", "state", "demo")
     head = project.start("train_hifigan_prematched")
     project.wait_for_step(20)
     # A minute is SLURM's shortest limit, and it looks twice a minute. Meanwhile the training stands still, or it

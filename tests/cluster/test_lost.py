@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 def test_a_training_survives_the_loss_of_its_node(reference: Project, daemons: Path, tmp_path: Path) -> None:
-    project = Project(tmp_path / "project").copy_of(reference, "runs", "demo")
+    project = Project(tmp_path / "project").copy_of(reference, "runs", "state", "demo")
     project.edit_profile("# slurm_partition: cpu", f"slurm_partition: {slurm.SPARE}")
     head = project.start("train_hifigan_prematched")
     project.wait_for_step(40)

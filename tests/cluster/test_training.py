@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 
 def test_a_training_survives_scancel_and_kill(reference: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path / "project").copy_of(reference, "runs", "demo")
+    project = Project(tmp_path / "project").copy_of(reference, "runs", "state", "demo")
     head = project.start("train_hifigan_prematched")
     project.wait_for_step(40)
     run("scancel", project.job(0))
