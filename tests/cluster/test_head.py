@@ -21,7 +21,7 @@ SHARDS = [f"results/features/prematched/demo/{shard}.h5" for shard in ("000", "0
 def test_jobs_that_outlived_their_head_are_neither_in_the_way_nor_taken_on_trust(
     reference: Project, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path / "project").copy_of(reference, "features/prematched", "runs", "demo")
+    project = Project(tmp_path / "project").copy_of(reference, "features/prematched", "runs", "state", "demo")
     project.local(options=["--cleanup-metadata", *SHARDS])  # as if they had never been made here
     head = project.start("train_hifigan_prematched")
     running = project.process(f"vcpipe knnvc prematch .*{SHARDS[2]}")
