@@ -41,7 +41,7 @@ def describe(path: Path, verify: bool = False) -> str:
 
 
 def made_by(path: str | Path) -> Slice | None:
-    """The slice that a shard, a run, packs or a fitted model carries; None for any other file and for a damaged one."""
+    """The slice that a shard (`.h5`) or a run (its `config.json`) carries; None where it is damaged."""
     path = Path(path)
     try:
         if path.suffix == ".h5":
@@ -49,12 +49,7 @@ def made_by(path: str | Path) -> Slice | None:
 
             with Shard(path, expect=None) as shard:
                 return shard.slice
-        if path.suffix == ".safetensors":
-            from vcpipe.weights import read_safetensors
-
-            return dict(json.loads(read_safetensors(path)[1]["slice"]))
-        about = json.loads(path.read_text(encoding="utf-8"))
-        return dict(about["slice"] if "slice" in about else about["made_by"])
+        return dict(json.loads(path.read_text(encoding="utf-8"))["slice"])
     except (InputError, KeyError, OSError, TypeError, ValueError):
         return None
 

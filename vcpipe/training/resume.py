@@ -21,14 +21,12 @@ from vcpipe.manifest import atomic_path
 from vcpipe.settings import Slice, canonical
 from vcpipe.store import difference
 from vcpipe.training import checkpoints, rng, snapshot
-from vcpipe.training.checkpoints import Checkpoint
+from vcpipe.training.checkpoints import GONE, Checkpoint
 from vcpipe.training.state import State
 
 log = logging.getLogger(__name__)
 
 FORMAT = "vcpipe-state-2"
-GONE = ".gone."
-"""Before the name of a folder that is to be deleted."""
 DONE = "done"
 """A file in the folder of a run that is complete."""
 
