@@ -33,21 +33,30 @@ def slices(raw: dict[str, Any]) -> dict[str, str]:
         "feature": canonical(config.feature_slice("whisper_l2", "demo")),
         "prematch": canonical(prematch_slice(config, "demo")),
         "train": canonical(run_slice(config, prematched=True)),
-        "render": canonical(render_slice(config, prematched=True)),
-        "judge": canonical(config.judge_slice("16k", "demo")),
+        "render": canonical(render_slice(config, "knnvc")),
+        "linear": canonical(render_slice(config, "linear")),
+        "noise": canonical(config.reference_slice("noise")),
+        "judge": canonical(config.judge_slice()),
     }
 
 
 @pytest.mark.parametrize(
     ("key", "value", "stale"),
     [
-        ("audio.16k.min_s", 0.75, {"audio", "feature", "prematch", "train", "render", "judge"}),
-        ("features.whisper_l2.layer", 3, {"feature", "prematch", "train", "render"}),
-        ("knnvc.prematch.topk", 5, {"prematch", "train", "render"}),
-        ("knnvc.training.lr", 1e-4, {"train", "render"}),
-        ("knnvc.generator", {"preset": "vocos_small", "depth": 5}, {"train", "render"}),
-        ("knnvc.convert.alpha", 0.5, {"render"}),
-        ("judge.enrolment", 3, {"judge"}),
+        (
+            "audio.16k.min_s",
+            0.75,
+            {"audio", "feature", "prematch", "train", "render", "linear", "noise", "judge"},
+        ),
+        ("features.whisper_l2.layer", 3, {"feature", "prematch", "train", "render", "linear"}),
+        ("knnvc.prematch.topk", 5, {"prematch", "train", "render", "linear"}),
+        ("knnvc.training.lr", 1e-4, {"train", "render", "linear"}),
+        ("knnvc.generator", {"preset": "vocos_small", "depth": 5}, {"train", "render", "linear"}),
+        ("knnvc.convert.alpha", 0.5, {"render", "linear"}),
+        ("knnvc.rows.linear.convert.ridge", 0.5, {"linear"}),
+        ("evaluate.enrolment", 3, {"judge"}),
+        ("evaluate.asr", "whisper_base", {"judge"}),
+        ("evaluate.pairs", 3, set()),
         ("corpora.demo.max_reject_share", 0.5, set()),
         ("corpora.demo.splits", "elsewhere", set()),
         ("features.other", {"kind": "mel"}, set()),
@@ -68,7 +77,7 @@ def test_equal_meanings_are_equal_strings() -> None:
     copy = DEFAULT["audio"]["16k"]
     reordered["audio"] = {"16k": {**{k: copy[k] for k in reversed(copy)}, "max_s": 60}}
     assert slices(reordered) == slices(DEFAULT)
-    assert slices(changed("knnvc.demo.seed", 0)) == slices(DEFAULT)
+    assert slices(changed("evaluate.seed", 0)) == slices(DEFAULT)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +98,12 @@ def test_equal_meanings_are_equal_strings() -> None:
         ("knnvc.corpus", "dem", "'knnvc.corpus'.*did you mean 'demo'"),
         ("knnvc.training.stepz", 5, "'knnvc.training.stepz' is unknown; did you mean 'steps'"),
         ("knnvc.prematch.topk", 0, "'knnvc.prematch.topk'.*found 0"),
+        ("knnvc.rows.linear.convert.ridg", 1, "'knnvc.rows.linear.convert.ridg' is unknown; did you mean 'ridge'"),
+        ("knnvc.rows.linear.vocoder", "plane", "'knnvc.rows.linear.vocoder'.*found 'plane'"),
+        ("knnvc.rows.knnvc", {}, "'knnvc.rows.knnvc': the system has a row of this name"),
+        ("knnvc.rows.noise", {}, "'knnvc.rows.noise': the evaluation has a row of this name"),
+        ("evaluate.corpus", "dem", "'evaluate.corpus'.*did you mean 'demo'"),
+        ("evaluate.audio", "24k", "'evaluate.audio': '24k' is not under audio"),
         ("knnvc.generator", "hifigan_v4", "knnvc.generator.*did you mean 'hifigan_v"),
         ("knnvc.generator", {"preset": "hifigan_v1", "rates": [10, 8, 2, 3], "kernels": [20, 16, 4, 7]}, "480.*320"),
         ("features.my mel", {"kind": "mel"}, "'features.my mel': a name has letters"),
@@ -319,7 +334,7 @@ def test_parents_of_two_copies_at_one_rate_are_refused() -> None:
         ({"audio": {"16k": []}}, r"'audio.16k': expected keys with values, found \[\]"),
         ({"audio": []}, r"'audio': expected named copies.*found \[\]"),
         ({"features": []}, r"'features': expected named entries, found \[\]"),
-        ({"judge": 0}, "'judge': expected keys with values, found 0"),
+        ({"judge": 0}, "'evaluate': expected keys with values, found 0"),
     ],
 )
 def test_what_yaml_makes_of_slips_is_refused_not_taken_for_nothing(raw: dict[Any, Any], words: str) -> None:

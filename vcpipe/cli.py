@@ -10,19 +10,27 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from vcpipe import catalog
 from vcpipe.device import start_torch
 from vcpipe.errors import InputError
+from vcpipe.evaluation.cli import evaluate, overview, reference_row, trials
 from vcpipe.exchange.cli import export, import_
 from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from vcpipe.settings import CorpusSettings
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 app.command()(export)
 app.command("import")(import_)
+app.command()(trials)
+app.command("reference-row")(reference_row)
+app.command()(evaluate)
+app.command()(overview)
 
 
 def main() -> None:
@@ -64,7 +72,7 @@ def _refuse_usage(error: typer.TyperException) -> NoReturn:
 def make_corpus(made_by: SliceOption, root: PathOption, out: PathOption) -> None:
     """Makes a corpus that vcpipe builds itself (the demo corpus), and notes what made it."""
     from vcpipe.manifest import atomic_path
-    from vcpipe.settings import CorpusSettings, check
+    from vcpipe.settings import check
 
     content = json.loads(made_by)
     values = {k: v for k, v in content.items() if k != "revision"}
@@ -129,11 +137,27 @@ def words(
 ) -> None:
     """Writes when each word of the recordings of a list is said, for corpora that know it."""
     from vcpipe.corpora.words import write_words
-    from vcpipe.settings import CorpusSettings, check
 
-    values = json.loads(corpus)
+    write_words(_corpus(corpus), listed, out)
+
+
+def _corpus(text: str) -> CorpusSettings:
+    from vcpipe.settings import check
+
+    values = json.loads(text)
     settings: CorpusSettings = check(catalog.corpus(values["kind"], "corpus").Settings, values, "corpus")
-    write_words(settings, listed, out)
+    return settings
+
+
+@app.command()
+def speakers(
+    corpus: Annotated[str, typer.Option(help="the settings of the corpus, as JSON")],
+    out: PathOption,
+) -> None:
+    """Writes who of a corpus's speakers is a woman and who a man, for corpora that say it."""
+    from vcpipe.corpora.speakers import write_sexes
+
+    write_sexes(_corpus(corpus), out)
 
 
 @app.command()
@@ -191,23 +215,6 @@ def pack(
 
 
 @app.command()
-def evaluate(
-    made_by: SliceOption,
-    pairs: PathOption,
-    manifest: PathOption,
-    audio: PathOption,
-    metrics: PathOption,
-    rows: PathOption,
-    threads: ThreadsOption = 0,
-) -> None:
-    """Judges rendered pairs: word errors, and nearness to the target speaker."""
-    start_torch("cpu", threads)
-    from vcpipe.evaluation.evaluate import evaluate_pairs
-
-    evaluate_pairs(json.loads(made_by), pairs, manifest, audio, metrics, rows)
-
-
-@app.command()
 def stats(
     audio: Annotated[Path, typer.Option(help="folder of a copy of a corpus: manifest.csv, rejects.csv, quality/")],
     shards: Annotated[int, typer.Option(help="of the corpus")],
@@ -242,11 +249,33 @@ def du(
 
 
 @app.command()
-def report(demo: Annotated[Path, typer.Option(help="folder with pairs.jsonl, judged.jsonl and metrics.json")]) -> None:
+def report(
+    made_by: SliceOption,
+    rows: Annotated[list[Path], typer.Argument(help="folders of judged rows")],
+    overview: Annotated[Path, typer.Option(help="overview.json of these rows")],
+    audio: PathOption,
+    speakers: Annotated[Path, typer.Option(help="speakers.json of the corpus")],
+    results: Annotated[Path, typer.Option(help="folder of all results")] = Path("results"),
+    logs: Annotated[Path, typer.Option(help="folder of the benchmarks")] = Path("logs"),
+    out: Annotated[Path, typer.Option(help="folder of the site")] = Path("results/report"),
+) -> None:
+    """Writes the report: one static site with the table, the systems, the recordings and the failures."""
+    from vcpipe.corpora.speakers import read_sexes
+    from vcpipe.report.site import write_site
+
+    write_site(out, rows, overview, audio, json.loads(made_by), results, logs, read_sexes(speakers))
+
+
+@app.command("demo-page")
+def demo_page(
+    made_by: SliceOption,
+    row: Annotated[Path, typer.Option(help="folder of a judged row")],
+    audio: PathOption,
+) -> None:
     """Writes the demo page of a system."""
     from vcpipe.report.demo import write_demo
 
-    write_demo(demo)
+    write_demo(row, audio, json.loads(made_by))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

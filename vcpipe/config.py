@@ -21,8 +21,8 @@ from vcpipe.errors import InputError
 from vcpipe.settings import (
     CorpusSettings,
     DerivedSettings,
+    EvaluateSettings,
     FeatureSettings,
-    JudgeSettings,
     PackSettings,
     Settings,
     Slice,
@@ -30,7 +30,10 @@ from vcpipe.settings import (
 )
 
 AUDIO_REVISION = 2
-JUDGE_REVISION = 1
+JUDGE_REVISION = 2
+REFERENCE_REVISION = 1
+REFERENCE_ROWS = ("recordings", "source", "noise")
+"""What every system is judged beside, and no system is needed for."""
 
 
 class SystemShards(NamedTuple):
@@ -49,7 +52,7 @@ class Config(Settings):
     corpora: dict[str, CorpusSettings]
     audio: dict[str, AudioSettings]
     features: dict[str, FeatureSettings]
-    judge: JudgeSettings = JudgeSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
     packs: dict[str, PackSettings] = Field(default_factory=dict)
     systems: dict[str, Any]
 
@@ -153,14 +156,64 @@ class Config(Settings):
                 "are not the same; make these keys equal"
             )
 
-    def judge_slice(self, copy: str, corpus: str) -> Slice:
-        """What the verdict on conversions between speakers of a corpus depends on, beside the conversions."""
-        return {
-            "stage": "judge",
-            "revision": JUDGE_REVISION,
-            "judge": self.judge.model_dump(mode="json"),
-            "wav": self.audio_slice(copy, corpus),
-        }
+    def evaluated_corpus(self) -> str:
+        """The corpus whose speakers are converted into one another."""
+        where = "evaluate.corpus"
+        if self.evaluate.corpus:
+            self.corpus(self.evaluate.corpus, where)
+            return self.evaluate.corpus
+        trained_on = sorted({name for settings in self.systems.values() for name in settings.trains_on()})
+        if len(trained_on) != 1:
+            raise InputError(
+                f"config key '{where}': the systems train on {' and '.join(trained_on) or 'nothing'}; name the corpus "
+                "whose speakers are converted into one another"
+            )
+        return trained_on[0]
+
+    def evaluated_copy(self) -> str:
+        """The copy of its recordings that the judges hear: theirs is a rate of 16 kHz."""
+        where, rate = "evaluate.audio", 16000
+        if self.evaluate.audio:
+            found = _named(self.audio, self.evaluate.audio, where, "audio").rate
+            if found != rate:
+                raise InputError(f"config key '{where}': {self.evaluate.audio} has {found} samples/s, expected {rate}")
+            return self.evaluate.audio
+        fitting = [name for name, copy in self.audio.items() if copy.rate == rate]
+        if len(fitting) != 1:
+            found = " and ".join(fitting) or "none"
+            raise InputError(f"config key '{where}': expected one copy at {rate} samples/s, found {found}; name one")
+        return fitting[0]
+
+    def evaluated_slice(self) -> Slice:
+        """What the recordings that the judges hear were made under."""
+        return self.audio_slice(self.evaluated_copy(), self.evaluated_corpus())
+
+    def trials(self) -> str:
+        """The table of the trials; empty where they are drawn."""
+        committed = f"data_splits/trials/{self.evaluated_corpus()}.csv"
+        return self.evaluate.trials or (committed if Path(committed).is_file() else "")
+
+    def rows(self) -> dict[str, str]:
+        """The rows of all systems, by name, and whose they are."""
+        out: dict[str, str] = {}
+        for system, settings in self.systems.items():
+            for row in settings.all_rows:
+                if row in out or row in REFERENCE_ROWS:
+                    owner = out.get(row, "the evaluation")
+                    raise InputError(
+                        f"config key '{system}.rows.{row}': {owner} has a row of this name; choose another"
+                    )
+                out[row] = system
+        return out
+
+    def reference_slice(self, row: str) -> Slice:
+        """What a row of recordings that no system made depends on, beside the table of trials."""
+        return {"stage": "reference", "revision": REFERENCE_REVISION, "kind": row, "wav": self.evaluated_slice()}
+
+    def judge_slice(self) -> Slice:
+        """What the verdict on conversions depends on, beside the conversions."""
+        judges = self.evaluate.judges()
+        return {"stage": "judge", "revision": JUDGE_REVISION, "judge": judges, "wav": self.evaluated_slice()}
 
 
 def read(paths: Sequence[Path]) -> dict[str, Any]:
@@ -198,7 +251,7 @@ def load(raw: Mapping[str, Any]) -> Config:
         InputError: naming the key's path, what was found, and the nearest right name.
     """
     names = catalog.system_names()
-    known = ["corpora", "audio", "features", "judge", "packs", *names]
+    known = ["corpora", "audio", "features", "evaluate", "packs", *names]
     for key in raw:
         if key not in known:
             raise InputError(f"config key '{key}' is unknown; {catalog.nearest(str(key), known)}")
@@ -206,9 +259,9 @@ def load(raw: Mapping[str, Any]) -> Config:
         corpora={name: _rooted(name, c) for name, c in _kinds(raw, "corpora", catalog.corpus).items()},
         audio=_copies(raw.get("audio")),
         features=_kinds(raw, "features", catalog.feature),
-        judge=check(JudgeSettings, _given(raw, "judge"), "judge"),
+        evaluate=check(EvaluateSettings, _given(raw, "evaluate"), "evaluate"),
         packs={
-            name: check(PackSettings, values, f"packs.{_check_name(name, f'packs.{name}')}")
+            name: check(PackSettings, values, f"packs.{check_name(name, f'packs.{name}')}")
             for name, values in _entries(raw, "packs")
         },
         systems={},
@@ -223,6 +276,9 @@ def load(raw: Mapping[str, Any]) -> Config:
             module = catalog.system_config(name)
             config.systems[name] = check(module.Settings, _given(raw, name), name)
             module.check(config)
+    config.rows()
+    if config.systems:
+        config.evaluated_slice()
     return config
 
 
@@ -289,7 +345,7 @@ def _kinds(raw: Mapping[str, Any], section: str, resolve: Any) -> dict[str, Any]
     out = {}
     for name, values in _entries(raw, section):
         where = f"{section}.{name}"
-        _check_name(name, where)
+        check_name(name, where)
         if not isinstance(values, Mapping) or "kind" not in values:
             raise InputError(f"config key '{where}': expected a mapping with a `kind`, found {values!r}")
         out[name] = check(resolve(str(values["kind"]), f"{where}.kind").Settings, values, where)
@@ -316,7 +372,7 @@ def _copies(entries: object) -> dict[str, AudioSettings]:
         )
     out = {}
     for name in entries:
-        _check_name(name, f"audio.{name}")
+        check_name(name, f"audio.{name}")
         out[name] = check(AudioSettings, _given(entries, name), f"audio.{name}")
     return out
 
@@ -327,7 +383,8 @@ def _given(raw: Mapping[str, Any], key: str) -> Any:
     return {} if value is None else value
 
 
-def _check_name(name: object, where: str) -> str:
+def check_name(name: object, where: str) -> str:
+    """Refuses what cannot be the name of a folder; `where` is its config key."""
     if not isinstance(name, str):
         raise InputError(f"config key '{where}': expected a name, found the YAML value {name!r}; put it in quotes")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):

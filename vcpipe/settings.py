@@ -11,6 +11,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveInt,
     PrivateAttr,
     ValidationError,
@@ -150,12 +151,27 @@ class DerivedSettings(FeatureSettings):
         return ""
 
 
-class JudgeSettings(Settings):
-    """Who judges the conversions, by name."""
+class EvaluateSettings(Settings):
+    """Which conversions every system is judged on, and by whom."""
 
-    asr: Literal["whisper_tiny_en"] = "whisper_tiny_en"
-    verifier: Literal["ge2e"] = "ge2e"
+    JUDGES: ClassVar[set[str]] = {"asr", "verifier", "quality", "enrolment", "seed", "resamples"}
+
+    corpus: str = Field("", description="of the sources and references; empty: the one that the systems train on")
+    audio: str = Field("", description="copy of its recordings that is heard; empty: the one at 16 kHz")
+    trials: str = Field(
+        "", description="table of who is converted to whom; empty: data_splits/trials/<corpus>.csv, else some are drawn"
+    )
+    pairs: PositiveInt = Field(32, description="how many are drawn when there is no table")
+    seed: NonNegativeInt = Field(0, description="of what is drawn: trials, and the resamples behind the intervals")
+    asr: str = Field("whisper_tiny_en", description="who writes down what was said")
+    verifier: str = Field("ge2e", description="who tells speakers apart")
+    quality: tuple[str, ...] = Field(("dnsmos",), description="who says how it sounds")
     enrolment: PositiveInt = Field(10, description="recordings of a speaker that make up the speaker's centroid")
+    resamples: PositiveInt = Field(2000, description="of the speakers, from which the intervals come")
+
+    def judges(self) -> Slice:
+        """The part that decides a verdict, whatever it is that is judged."""
+        return self.model_dump(mode="json", include=self.JUDGES)
 
 
 class PackSettings(Settings):

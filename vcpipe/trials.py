@@ -1,89 +1,348 @@
-"""Who is converted to whom: a committed table, or one drawn from the held-out utterances."""
+"""Who is converted to whom: tables of trials, and how they are drawn. Standard library only.
+
+A table has the columns `source,target,references,reference_s,seed`. The references are a split's name, `others` (all
+of the target's utterances that are no source anywhere in the table), or utterance ids between semicolons. Only their
+first `reference_s` seconds are heard; empty or 0 means all. `seed` is for systems that draw.
+"""
 
 from __future__ import annotations
 
 import csv
+import math
 import random
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from vcpipe.errors import InputError
-from vcpipe.manifest import Utterance
+from vcpipe.manifest import Utterance, atomic_path, by_speaker
 
-COLUMNS = ["source", "target", "references"]
+COLUMNS = ["source", "target", "references", "reference_s", "seed"]
+FIRST_COLUMNS = COLUMNS[:3]  # of older tables
+SPLITS = ("train", "valid", "test")
+OTHERS = "others"
+
+Pools = dict[str, list[Utterance]]
+"""The utterances of each speaker by their ids."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One conversion: `source` is spoken as `target` (a speaker) would, after hearing the `references` (utterances)."""
+    """One conversion: `source` is spoken as `target` (a speaker) would, after hearing the `references` (utterances).
+
+    `references` are those that are heard; where `reference_s` is not 0, of the last one perhaps only the beginning
+    (`reference_samples`). `named` is what a table calls them; empty: their ids.
+    """
 
     source: Utterance
     target: str
     references: tuple[Utterance, ...]
+    reference_s: float = 0.0
+    seed: int = 0
+    named: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the trial is called in every row of results; no two of a table are called alike."""
+        heard = f"-{self.reference_s:g}s" if self.reference_s else ""
+        drawn = f"-seed{self.seed}" if self.seed else ""
+        return f"{self.source.utt_id}-as-{self.target}{heard}{drawn}".replace("/", "_")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is drawn: so many speakers, sources of each, and targets of each source; 0 means all.
+
+    A source is of `split` (empty: any) and from `min_s` to `max_s` long; a target has `min_reference_s` beside its own
+    sources, of which `reference_s` are heard (0: all).
+    """
+
+    speakers: int
+    sources: int
+    targets: int
+    split: str = "test"
+    min_s: float = 3.0
+    max_s: float = 15.0
+    min_reference_s: float = 10.0
+    reference_s: float = 0.0
+    seed: int = 0
+
+
+PROTOCOLS = {
+    "paper": Protocol(40, 5, 0),  # of kNN-VC (arXiv 2305.18975): 200 sources of LibriSpeech test-clean to 39 others
+    "small": Protocol(10, 3, 3),
+    "unseen": Protocol(0, 5, 0),  # for the speakers that a training did not hear
+}
+
+
+def reference_samples(trial: Trial) -> list[int]:
+    """How many samples of each reference are heard, from its beginning."""
+    return [n for _, n in _heard(trial.references, trial.reference_s)]
 
 
 def read_trials(path: Path, utterances: list[Utterance]) -> list[Trial]:
-    """Reads a CSV of `source,target,references`; references are a split's name or utterance ids between semicolons.
+    """Reads a table of trials; one of the first three columns only is read too.
 
     Raises:
-        InputError: naming the line, for an unknown utterance, speaker or split, a reference of another speaker, or a
-            source that is its own reference.
+        InputError: naming the line, for an unknown utterance, speaker or split, a reference of another speaker, a
+            source that is its own reference, too few seconds of references, or a trial that is there twice.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such trials file; set knnvc.demo.trials, or leave it empty to have some drawn")
-    by_id = {u.utt_id: u for u in utterances}
+        raise InputError(
+            f"{path}: no such trials file; make it with `vcpipe trials`, or leave evaluate.trials empty to have some "
+            "drawn"
+        )
     try:
         with open(path, newline="", encoding="utf-8") as f:
             header, *rows = list(csv.reader(f)) or [[]]
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a table of trials ({error}); save it as CSV in UTF-8") from None
-    if header != COLUMNS:
+    if header not in (COLUMNS, FIRST_COLUMNS):
         raise InputError(f"{path}: expected the columns {','.join(COLUMNS)}, found {','.join(header) or 'nothing'}")
-    return [_trial(row, f"{path}:{line}", utterances, by_id) for line, row in enumerate(rows, start=2) if row]
+    lines = [(f"{path}:{line}", row) for line, row in enumerate(rows, start=2) if row]
+    for where, row in lines:
+        if len(row) != len(header):
+            raise InputError(f"{where}: expected {','.join(header)}, found {len(row)} columns; correct the line")
+    references = References(utterances, {row[0] for _, row in lines})
+    by_id = {u.utt_id: u for u in utterances}
+    trials: dict[str, Trial] = {}
+    for where, (source, target, named, *rest) in lines:
+        if source not in by_id:
+            raise InputError(f"{where}: source {source} is not in the manifest; see its rejects.csv")
+        reference_s, seed = _numbers(where, *rest)
+        found = references(target, named, reference_s, where)
+        if by_id[source] in found or by_id[source].speaker == target:
+            raise InputError(
+                f"{where}: expected a target and references other than the source {source}, found speaker {target}, "
+                f"'{named}'; correct the line"
+            )
+        trial = Trial(by_id[source], target, found, reference_s, seed, named)
+        if trial.name in trials:
+            raise InputError(f"{where}: the trial {trial.name} is there twice; remove the line, or give another seed")
+        trials[trial.name] = trial
+    return list(trials.values())
 
 
-def draw_trials(utterances: list[Utterance], count: int, seed: int) -> list[Trial]:
-    """`count` conversions of held-out utterances, sources and targets taken in turn.
+def write_trials(path: Path, trials: Iterable[Trial]) -> None:
+    """Writes a table that `read_trials` reads as the same trials, whole or not at all."""
+    with atomic_path(path) as tmp, open(tmp, "w", newline="", encoding="utf-8") as f:
+        writer = csv.writer(f, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for t in trials:
+            named = t.named or ";".join(u.utt_id for u in t.references)
+            writer.writerow([t.source.utt_id, t.target, named, f"{t.reference_s:g}" if t.reference_s else "", t.seed])
+
+
+class References:
+    """The utterances that a table's word stands for: `references(target, named, reference_s, where)`."""
+
+    def __init__(self, utterances: Iterable[Utterance], sources: Set[str]):
+        self.pools: Pools = dict(by_speaker(utterances))
+        self.owner = {u.utt_id: u for pool in self.pools.values() for u in pool}
+        self.sources = sources
+        self.known: dict[tuple[str, str, float], tuple[Utterance, ...]] = {}
+
+    def __call__(self, target: str, named: str, reference_s: float, where: str) -> tuple[Utterance, ...]:
+        """Those that are heard, in the order of their ids, or in the order given where they are given."""
+        key = (target, named, reference_s)
+        if key not in self.known:
+            self.known[key] = self._cut(self._all(target, named, where), key, where)
+        return self.known[key]
+
+    def _all(self, target: str, named: str, where: str) -> list[Utterance]:
+        theirs = self.pools.get(target, [])
+        if named == OTHERS:
+            return [u for u in theirs if u.utt_id not in self.sources]
+        if named in SPLITS:
+            return [u for u in theirs if u.split == named]
+        for utt_id in named.split(";"):
+            if utt_id not in self.owner or self.owner[utt_id].speaker != target:
+                found = f"one of {self.owner[utt_id].speaker}" if utt_id in self.owner else "none in the manifest"
+                raise InputError(
+                    f"{where}: expected references of speaker {target}, '{utt_id}' is {found}; correct the line"
+                )
+        return [self.owner[utt_id] for utt_id in named.split(";")]
+
+    def _cut(self, found: list[Utterance], key: tuple[str, str, float], where: str) -> tuple[Utterance, ...]:
+        target, named, reference_s = key
+        if not found or _seconds(found) < reference_s:
+            wanted = f"{reference_s:g} s of references" if reference_s else "references"
+            raise InputError(
+                f"{where}: expected {wanted} of speaker {target}, found {_seconds(found):.1f} s for '{named}'; correct "
+                "the line"
+            )
+        return tuple(u for u, _ in _heard(found, reference_s))
+
+
+def draw_trials(
+    utterances: list[Utterance],
+    protocol: Protocol,
+    seen: Set[str] | None = None,
+    seen_sources: bool = False,
+    sexes: Mapping[str, str] | None = None,
+) -> list[Trial]:
+    """Trials between speakers of a corpus, each of whom is a target equally often; sources are nobody's references.
+
+    The order of `utterances` does not matter, and what is drawn of a speaker does not depend on the other speakers.
+
+    Args:
+        utterances: of the corpus; the references come from all of its splits.
+        protocol: how many of what.
+        seen: speakers of a training. None of them is a target, nor a source unless `seen_sources`.
+        seen_sources: the sources are those of `seen` instead.
+        sexes: of speakers, F or M, where they are known: of both are drawn equally many, in turn.
+
+    Raises:
+        InputError: when there are too few speakers, or one has too few utterances to leave references.
+    """
+    pools: Pools = dict(by_speaker(utterances))
+    if protocol.split and not any(u.split == protocol.split for u in utterances):
+        there = ", ".join(f"{n} of {name}" for name, n in sorted(Counter(u.split for u in utterances).items()))
+        raise InputError(f"--split {protocol.split}: expected utterances of it, found {there or 'none'}; give another")
+    if not seen and (seen_sources or seen is not None):
+        raise InputError("--unseen-in: expected the manifest of a training, with utterances of train; give one")
+    speakers = [s for s in pools if seen is None or s not in seen]
+    needed_s = max(protocol.min_reference_s, protocol.reference_s)
+    if seen is not None and seen_sources:
+        sources = _drawn(pools, [s for s in pools if s in seen], protocol, protocol.sources, 0.0, sexes or {})
+        targets = list(_drawn(pools, speakers, protocol, 0, needed_s, sexes or {}))
+    else:
+        sources = _drawn(pools, speakers, protocol, protocol.sources, needed_s, sexes or {})
+        targets = list(sources)
+    most = len(targets) - (targets[0] in sources)
+    count = protocol.targets or most
+    if not 0 < count <= most:
+        raise InputError(
+            f"trials: expected {protocol.targets or 'other'} targets for each source, found {most}; add speakers, or "
+            "ask for fewer --targets"
+        )
+    references = References(utterances, {u.utt_id for picked in sources.values() for u in picked})
+    trials = []
+    for i, (speaker, picked) in enumerate(sources.items()):
+        first = targets.index(speaker) if speaker in targets else i * protocol.sources * count % len(targets)
+        others = [s for s in targets[first:] + targets[:first] if s != speaker]
+        for place in range(len(picked) * count):
+            target = others[place % len(others)]
+            heard = references(target, OTHERS, protocol.reference_s, "trials")
+            trial = Trial(picked[place // count], target, heard, protocol.reference_s, protocol.seed, OTHERS)
+            trials.append(trial)
+    return sorted(trials, key=lambda t: (t.source.utt_id, t.target))
+
+
+def to_themselves(trials: Iterable[Trial], utterances: Iterable[Utterance]) -> list[Trial]:
+    """Every source of some trials converted into its own speaker, whose references are no source of these trials.
+
+    Where a speaker has no other recordings, they are the speaker's other sources.
+
+    Raises:
+        InputError: when a speaker has nothing but the source.
+    """
+    pools: Pools = dict(by_speaker(utterances))
+    sources = {trial.source.utt_id: trial.source for trial in trials}
+    own = []
+    for source in sources.values():
+        others = [u for u in pools[source.speaker] if u.utt_id != source.utt_id]
+        free = [u for u in others if u.utt_id not in sources]
+        if not others:
+            raise InputError(
+                f"trials: expected other recordings of {source.speaker} than {source.utt_id}, found none; add some, or "
+                "take the speaker out of the sources"
+            )
+        own.append(Trial(source, source.speaker, tuple(free or others), named=OTHERS if free else ""))
+    return own
+
+
+def draw_demo_trials(utterances: list[Utterance], count: int, seed: int) -> list[Trial]:
+    """`count` conversions of held-out utterances, sources and targets taken in turn: for where there is no table.
 
     Sources come from the split test, else valid, else train. The references are the target's training utterances,
     or all of them where there are none.
     """
     splits = {u.split for u in utterances}
     held_out = next(split for split in ("test", "valid", "train") if split in splits)
-    speakers = sorted({u.speaker for u in utterances})
-    if len(speakers) < 2:
-        raise InputError(f"trials: expected at least two speakers, found {len(speakers)}; add a speaker to the corpus")
+    pools = dict(by_speaker(utterances))
+    if len(pools) < 2:
+        raise InputError(f"trials: expected at least two speakers, found {len(pools)}; add a speaker to the corpus")
     sources = sorted((u for u in utterances if u.split == held_out), key=lambda u: u.utt_id)
-    rng = random.Random(seed)
-    rng.shuffle(sources)
+    random.Random(seed).shuffle(sources)
     trials = []
     for i, source in enumerate(sources[:count]):
-        others = [s for s in speakers if s != source.speaker]
+        others = [s for s in pools if s != source.speaker]
         target = others[i % len(others)]
-        theirs = [u for u in utterances if u.speaker == target]
-        trials.append(Trial(source, target, tuple([u for u in theirs if u.split == "train"] or theirs)))
+        trained_on = [u for u in pools[target] if u.split == "train"]
+        named = "train" if trained_on else ""
+        trials.append(Trial(source, target, tuple(trained_on or pools[target]), seed=seed, named=named))
     return sorted(trials, key=lambda t: (t.source.utt_id, t.target))
 
 
-def _trial(row: list[str], where: str, utterances: list[Utterance], by_id: dict[str, Utterance]) -> Trial:
-    if len(row) != len(COLUMNS):
-        raise InputError(f"{where}: expected {','.join(COLUMNS)}, found {len(row)} columns; correct the line")
-    source, target, named = row
-    if source not in by_id:
-        raise InputError(f"{where}: source {source} is not in the manifest; see its rejects.csv")
-    if named in ("train", "valid", "test"):
-        references = tuple(u for u in utterances if u.speaker == target and u.split == named)
-    else:
-        for utt_id in named.split(";"):
-            if utt_id not in by_id or by_id[utt_id].speaker != target:
-                found = f"one of {by_id[utt_id].speaker}" if utt_id in by_id else "none in the manifest"
-                raise InputError(
-                    f"{where}: expected references of speaker {target}, '{utt_id}' is {found}; correct the line"
-                )
-        references = tuple(by_id[utt_id] for utt_id in named.split(";"))
-    if not references or by_id[source] in references or by_id[source].speaker == target:
+def trained_speakers(utterances: Iterable[Utterance]) -> set[str]:
+    """The speakers whom a training on these utterances hears: those of train and of valid."""
+    return {u.speaker for u in utterances if u.split in ("train", "valid")}
+
+
+def _drawn(
+    pools: Pools, among: Sequence[str], protocol: Protocol, n_sources: int, needed_s: float, sexes: Mapping[str, str]
+) -> Pools:
+    """Speakers who have enough, in the order in which they follow one another as targets, with their sources."""
+    good, fault = {}, ""
+    for speaker in among:
+        picked = _picked(pools[speaker], protocol, n_sources)
+        left_s = _seconds(u for u in pools[speaker] if u not in picked)
+        if len(picked) == n_sources and left_s >= needed_s:
+            good[speaker] = picked
+        else:
+            has = f"{len(picked)} utterances" if len(picked) < n_sources else f"{left_s:.1f} s of references"
+            fault = fault or f"; {speaker} has {has}"
+    count = protocol.speakers or len(among)
+    if not good or len(good) < count:
+        of = f" of the split {protocol.split}" if protocol.split else ""
+        sources = f"{n_sources} utterances{of} of {protocol.min_s:g} to {protocol.max_s:g} s and " if n_sources else ""
         raise InputError(
-            f"{where}: expected references of speaker {target} without the source, found {len(references)} for "
-            f"'{named}'; correct the line"
+            f"trials: expected {count or 'some'} speakers with {sources}{needed_s:g} s of references beside, found "
+            f"{len(good)} of {len(among)}{fault}; ask for fewer --speakers or --sources, for other lengths (--min-s, "
+            "--max-s), or for less --min-reference-s and --reference-s"
         )
-    return Trial(by_id[source], target, references)
+    order = sorted(good)
+    random.Random(protocol.seed).shuffle(order)
+    by_sex = [[s for s in order if sexes.get(s) == sex] for sex in ("F", "M")]
+    in_turn = [s for s in chain(*zip_longest(*by_sex)) if s]
+    in_turn += [s for s in order if s not in in_turn]
+    return {speaker: good[speaker] for speaker in in_turn[:count]}
+
+
+def _picked(theirs: list[Utterance], protocol: Protocol, count: int) -> list[Utterance]:
+    """Utterances of a speaker that can be sources, those with a text first."""
+    fitting = [u for u in theirs if not protocol.split or u.split == protocol.split]
+    fitting = [u for u in fitting if protocol.min_s <= _seconds([u]) <= protocol.max_s]
+    random.Random(f"{protocol.seed} {theirs[0].speaker}").shuffle(fitting)
+    return sorted(fitting, key=lambda u: not u.text)[:count]
+
+
+def _numbers(where: str, reference_s: str = "", seed: str = "") -> tuple[float, int]:
+    try:
+        values = float(reference_s or 0), int(seed or 0)
+    except ValueError:
+        values = -1.0, -1
+    if not (math.isfinite(values[0]) and min(values) >= 0):
+        raise InputError(
+            f"{where}: expected seconds as reference_s and a whole number as seed, found '{reference_s}' and '{seed}'; "
+            "correct the line"
+        )
+    return values
+
+
+def _heard(references: Sequence[Utterance], reference_s: float) -> list[tuple[Utterance, int]]:
+    """The first of the references up to `reference_s` seconds (0: all), with how many samples of each."""
+    left = round(reference_s * references[0].sample_rate) if reference_s else sum(u.n_samples for u in references)
+    out = []
+    for u in references:
+        if left > 0:
+            out.append((u, min(left, u.n_samples)))
+            left -= u.n_samples
+    return out
+
+
+def _seconds(utterances: Iterable[Utterance]) -> float:
+    return sum(u.n_samples / u.sample_rate for u in utterances)

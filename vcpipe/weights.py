@@ -7,7 +7,8 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -92,6 +93,17 @@ def known_sha256(name: str) -> str:
     return KNOWN[name].sha256 if name in KNOWN else ""
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, found once in a process while the file stays as it is."""
+    about = path.stat()
+    return _file_sha256(path.resolve(), about.st_size, about.st_mtime_ns)
+
+
+@lru_cache
+def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    return digest(path, "")
+
+
 def find(name_or_path: str, sha256: str = "") -> Path:
     """The file behind a path or a known name, fetched into the cache when it is nowhere yet.
 
@@ -123,6 +135,29 @@ def find(name_or_path: str, sha256: str = "") -> Path:
             f"digest as `sha256` where there is such a setting, or download it by hand to weights/{name_or_path}"
         )
     return fetch(known.url, places[-1], sha256, known.size)
+
+
+def find_folder(name_or_path: str, files: Iterable[str], by_hand: str) -> Path:
+    """The folder behind a path or a name, looked for as files are, but never fetched.
+
+    Args:
+        name_or_path: a folder, or its name below `./weights` or `$XDG_CACHE_HOME/vcpipe`.
+        files: that must be in it.
+        by_hand: what a person is told to do where there is none.
+
+    Raises:
+        InputError: when there is no such folder, or one of the files is not in it.
+    """
+    places = [Path(name_or_path), *(folder / name_or_path for folder in _folders())]
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None:
+        raise InputError(
+            f"weights '{name_or_path}': expected a folder with {', '.join(files)}, found none; {by_hand} and put it at "
+            f"{places[1]} or {places[-1]}"
+        )
+    if missing := [name for name in files if not (found / name).is_file()]:
+        raise InputError(f"{found}: expected a file {missing[0]} in it, found none; {by_hand}")
+    return found
 
 
 def fetch(

@@ -1,5 +1,6 @@
 """Counting wrong words, and the embedded recogniser."""
 
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,19 @@ import pytest
 import soundfile
 
 from vcpipe.errors import InputError
-from vcpipe.evaluation.asr import char_errors, load_asr, normalise, rate, rates, word_errors
+from vcpipe.evaluation.asr import (
+    MAX_TEXT,
+    asr_identity,
+    char_errors,
+    load_asr,
+    normalise,
+    normaliser_identity,
+    rate,
+    rates,
+    word_errors,
+)
+from vcpipe.nn.whisper import MODEL_BIN, MODEL_BIN_SHA256, PACKAGE
+from vcpipe.weights import wheel_file
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +74,92 @@ def test_no_words_have_no_rate():
         rates([("", "hello")])
 
 
-def test_an_unknown_recogniser_is_refused():
-    with pytest.raises(InputError, match="recogniser 'whisper' is unknown; known: whisper_tiny_en"):
-        load_asr("whisper")
+@pytest.mark.parametrize("name", ["whisper", "", "no/such/folder"])
+@pytest.mark.parametrize("door", [load_asr, asr_identity])
+def test_an_unknown_recogniser_is_refused(name, door):
+    with pytest.raises(InputError, match=f"recogniser '{name}' is unknown; known: whisper_tiny_en, whisper_base"):
+        door(name)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The embedded recogniser's files as a folder that somebody put there, away from everything else."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found = tmp_path / "weights/faster-whisper-base.en"
+    found.mkdir(parents=True)
+    for path in wheel_file(PACKAGE, MODEL_BIN, MODEL_BIN_SHA256).parent.iterdir():
+        if path.suffix != ".py" and path.is_file():
+            (found / path.name).symlink_to(path)
+    return found
+
+
+def test_a_recogniser_from_a_folder_hears_the_same(folder, asr):
+    wave = (0.1 * np.sin(np.arange(32000) * 0.05)).astype(np.float32)
+    assert load_asr("whisper_base_en", 1)(wave) == asr(wave)
+    by_name, by_path = asr_identity("whisper_base_en"), asr_identity(str(folder))
+    assert (by_name["name"], by_path["name"]) == ("whisper_base_en", "faster-whisper-base.en")
+    assert by_name["sha256"] == by_path["sha256"] == asr_identity("whisper_tiny_en")["sha256"] == MODEL_BIN_SHA256
+    assert json.loads(json.dumps(by_name)) == by_name
+    assert set(by_name) == {"name", "package", "version", "sha256", "settings"}
+    assert by_name["settings"]["beam_size"] == 5 and by_name["settings"]["compute_type"] == "int8"
+
+
+def test_the_paper_s_recogniser_is_not_rounded(folder):
+    folder.rename(folder.with_name("faster-whisper-base"))
+    assert asr_identity("whisper_base")["settings"]["compute_type"] == "float32"
+
+
+def test_missing_weights_are_named_and_never_fetched(folder):
+    with pytest.raises(
+        InputError, match="'faster-whisper-large-v3': expected a folder with config.json, model.bin, tok.*"
+    ):
+        load_asr("whisper_large_v3")
+    (folder / "vocabulary.txt").unlink()
+    with pytest.raises(InputError, match=r"expected vocabulary.txt or vocabulary.json beside model.bin, found neither"):
+        load_asr("whisper_base_en")
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(InputError, match=r"expected a file tokenizer.json in it, found none; download the folder"):
+        load_asr("whisper_base_en")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("model.bin", b"\x06\x00\x00\x00garbage", "model.bin: expected "),
+        (
+            "preprocessor_config.json",
+            b'{"feature_size": 1000000000}',
+            "feature_size: expected 80 or 128, found 1000000000",
+        ),
+        ("preprocessor_config.json", b'{"feature_size": 128}', "weights want 80 mel bands, its prep.* says 128"),
+        ("preprocessor_config.json", b'{"n_fft": true}', "n_fft: expected 400, found True"),
+        ("preprocessor_config.json", b"[1]", "expected a JSON object, found list"),
+        ("preprocessor_config.json", b"{", "cannot be read as JSON"),
+        ("tokenizer.json", b"{}", "cannot be loaded"),
+        ("config.json", b"{", "cannot be loaded"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_folder_of_another_kind_is_refused(folder, name, content, told):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputError, match=told):
+        load_asr(str(folder), 1)
+
+
+def test_a_huge_text_file_is_not_read(folder):
+    (folder / "config.json").unlink()
+    with open(folder / "config.json", "wb") as f:
+        f.truncate(MAX_TEXT + 1)
+    with pytest.raises(InputError, match="config.json: expected at most 67108864 bytes, found 67108865"):
+        load_asr(str(folder))
+
+
+def test_the_normaliser_is_named():
+    found = normaliser_identity()
+    assert set(found) == {"name", "package", "version", "sha256", "settings"}
+    assert len(found["sha256"]) == 64 and found["settings"]["counted_by"].startswith("jiwer ")
 
 
 def test_nothing_is_heard_in_no_samples(asr):

@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import partial
 from html.parser import HTMLParser
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +13,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from tests.report.browser import Open
 from vcpipe.errors import InputError
 from vcpipe.report import demo_page, pictures
 from vcpipe.report.demo_page import Pair, figures, heard, write_page
@@ -245,95 +239,39 @@ def test_pictures_of_a_pair_share_their_width_and_are_clear_after_the_end(folder
     assert opaque == {"source": 62, "reference": 100, "converted": 62}
 
 
-HARNESS = """
-<script>
-document.addEventListener("DOMContentLoaded", async () => {
-  const report = {};
+DURATIONS = """
+async () => {
+  const found = {};
   for (const player of document.querySelectorAll("audio")) {
-    report[player.getAttribute("src")] = await new Promise((done) => {
-      player.addEventListener("canplaythrough", () => done(player.duration), { once: true });
-      player.addEventListener("error", () => done("error " + player.error.message), { once: true });
-      player.preload = "auto";
-      player.load();
-    });
+    await player.play();
+    found[player.getAttribute("src")] = player.duration;
   }
-  const form = document.getElementById("filter");
-  const rows = () => [...document.querySelectorAll("article:not([hidden])")].map((a) => a.id);
-  const choose = (name, value) => {
-    form.elements[name].value = value;
-    form.dispatchEvent(new Event("change"));
-    return rows();
-  };
-  report.all = rows();
-  report.target = choose("order", "-target");
-  report.errors = choose("order", "errors");
-  report.carla = choose("from", "carla");
-  report.count = form.elements.count.value;
-  report.wide = document.documentElement.scrollWidth > innerWidth;
-  await fetch("/report", { method: "POST", body: JSON.stringify(report) });
-});
-</script><img src="/hold" alt=""></body>
+  return found;
+}
 """
 
 
-class Server(ThreadingHTTPServer):
-    """Serves a folder to this machine alone, takes one report, and keeps the page loading until it has it."""
-
-    def __init__(self, folder: Path):
-        server, self.report, self.told = self, "", threading.Event()
-
-        class Handler(SimpleHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path == "/hold":
-                    server.told.wait(60)
-                super().do_GET()
-
-            def do_POST(self) -> None:
-                server.report = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                self.send_response(204)
-                self.end_headers()
-                server.told.set()
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        super().__init__(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[list[str]]:
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("no Chromium on this machine (apt-get install chromium)")
-    quiet = ("gpu", "quic", "background-networking", "component-update", "sync", "dev-shm-usage")
-    yield [
-        *(program, "--headless", "--no-sandbox", "--no-first-run", f"--user-data-dir={tmp_path / 'profile'}"),
-        *(f"--disable-{name}" for name in quiet),
-    ]
-    shutil.rmtree(tmp_path / "profile", ignore_errors=True)
-
-
 @pytest.mark.browser
-def test_a_browser_plays_every_recording_and_sorts_and_filters(browser: list[str], tmp_path: Path) -> None:
+def test_a_browser_plays_every_recording_and_sorts_and_filters(open_page: Open, tmp_path: Path) -> None:
     other = {"word_errors": 2, "words": 3, "cos_target": 0.9, "cos_source": 0.1}
     pairs = [_pair("first"), _pair("second", source_speaker="carla", numbers=other)]
-    index = write_page(tmp_path / "page", pairs, SUMMARY, SETTINGS, HOW)
-    harness = index.with_name("harness.html")
-    harness.write_text(index.read_text(encoding="utf-8").replace("</body>", HARNESS), encoding="utf-8")
-    with Server(index.parent) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f"http://127.0.0.1:{server.server_port}/harness.html"
-        subprocess.run([*browser, "--window-size=500,800", "--dump-dom", address], capture_output=True, timeout=90)
-        server.shutdown()
-    assert server.report, "the page's script did not come to its end"
-    report = json.loads(server.report)
-    durations = {key: value for key, value in report.items() if key.startswith("audio/")}
+    write_page(tmp_path / "page", pairs, SUMMARY, SETTINGS, HOW)
+    opened = open_page(tmp_path / "page", "index.html", width=390)
+    page = opened.page
+
+    def rows() -> list[str]:
+        return list(page.evaluate("[...document.querySelectorAll('article:not([hidden])')].map((a) => a.id)"))
+
+    assert not opened.wide()
+    assert opened.media == []
     expected = {"source": 0.5, "reference": 0.8, "converted": 0.5}
-    assert durations == pytest.approx(
+    assert page.evaluate(DURATIONS) == pytest.approx(
         {f"audio/{name}-{kind}.wav": s for name in ("first", "second") for kind, s in expected.items()}, abs=0.01
     )
-    assert report["all"] == ["first", "second"]
-    assert report["target"] == report["errors"] == ["second", "first"]
-    assert report["carla"] == ["second"]
-    assert report["count"] == "1 of 2"
-    assert report["wide"] is False
+    assert rows() == ["first", "second"]
+    for order in ("-target", "errors"):
+        page.select_option("[name=order]", order)
+        assert rows() == ["second", "first"], order
+    page.select_option("[name=from]", "carla")
+    assert rows() == ["second"]
+    assert page.inner_text("[name=count]") == "1 of 2"

@@ -36,8 +36,8 @@ def config(root: Path) -> dict[str, Any]:
             "prematch": {"min_pool_s": 0.5},
             "generator": {"preset": "vocos_small", "width": 8, "depth": 1},
             "training": {"preset": "cpu", "steps": 4, "batch": 2, "segment_frames": 8, "validate_every": 2},
-            "demo": {"pairs": 2},
         },
+        "evaluate": {"pairs": 2, "quality": []},
     }
 
 

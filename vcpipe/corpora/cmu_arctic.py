@@ -19,6 +19,10 @@ from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings
 
 FOLDER = re.compile(r"cmu_us_([a-z0-9]+)_arctic.*")
+SEXES = {  # not told by the corpus itself: from tables of its users; of aup, axb, gka and slp from memory
+    "F": ("axb", "clb", "eey", "ljm", "lnh", "slp", "slt"),
+    "M": ("aew", "ahw", "aup", "awb", "bdl", "fem", "gka", "jmk", "ksp", "rms", "rxr"),
+}
 LINE = re.compile(r'\(\s*(\S+)\s+"((?:[^"\\]|\\.)*)"\s*\)')
 
 
@@ -53,6 +57,11 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
                 )
             )
     return out
+
+
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M of the 18 speakers that can be downloaded."""
+    return {speaker: sex for sex, speakers in SEXES.items() for speaker in speakers}
 
 
 def _texts(path: Path) -> dict[str, str]:

@@ -64,6 +64,11 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
     return out
 
 
+def sexes(settings: Settings) -> dict[str, str]:
+    """The one speaker is a woman."""
+    return {"databaker": "F"}
+
+
 def _texts(path: Path, pinyin: bool) -> dict[str, str]:
     """The sentences, or their pinyin, by utterance."""
     texts: dict[str, str] = {}

@@ -28,6 +28,7 @@ from vcpipe.corpora.espeak import Job, Voice, Word, speak
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings, canonical
+from vcpipe.trials import COLUMNS
 
 MADE = "made.json"
 MEAN_S = 4.3  # of an utterance
@@ -148,6 +149,11 @@ def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iter
             yield line.utt_id, aligned.cover(words[line.utt_id], duration_s)
 
 
+def sexes(settings: Settings) -> dict[str, str]:
+    """Whether a speaker's voice is a woman's (F) or a man's (M)."""
+    return {name: speaker.sex.upper() for name, speaker in SPEAKERS.items()}
+
+
 def seconds(settings: Settings) -> float:
     """About how much speech it is, before it is made."""
     return MEAN_S * len(plan(settings.speakers, settings.utterances))
@@ -188,17 +194,17 @@ def write_splits(folder: Path) -> None:
     for split in ("train", "valid", "test"):
         rows = [(line.utt_id, line.speaker) for line in lines if line.split == split]
         _write_csv(folder / "demo" / f"{split}.csv", ("utt_id", "speaker"), rows)
-    _write_csv(folder / "trials" / "demo.csv", ("source", "target", "references"), _trials(lines))
+    _write_csv(folder / "trials" / "demo.csv", COLUMNS, _trials(lines))
 
 
-def _trials(lines: list[Line]) -> list[tuple[str, str, str]]:
+def _trials(lines: list[Line]) -> list[tuple[str, str, str, str, str]]:
     """Every test utterance to one target: all pairings of sexes alike, every speaker a target four times."""
     names = list(SPEAKERS)
     rows = []
     for number, speaker in enumerate(names):
         tests = [line.utt_id for line in lines if line.speaker == speaker and line.split == "test"]
         for utt_id, step in zip(tests, TARGET_STEPS, strict=True):
-            rows.append((utt_id, names[(number + step) % len(names)], "train"))
+            rows.append((utt_id, names[(number + step) % len(names)], "train", "", "0"))
     return rows
 
 

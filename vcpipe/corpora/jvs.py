@@ -5,7 +5,8 @@ For research and other non-commercial use; the texts are CC BY-SA 4.0 (both from
 Official tree: `<root>/jvs001 … jvs100/<style>/wav24kHz16bit/<name>.wav`, and beside each `wav24kHz16bit` a
 `transcripts_utf8.txt` with one `<name>:<text>` line each. The styles: `parallel100` (100 sentences, the same for
 everybody), `nonpara30` (30 of each speaker's own), `whisper10` and `falset10` (10 each). Sentences are called alike in
-many folders, so speaker and style are part of an utterance's id. Some recordings and some lines are missing.
+many folders, so speaker and style are part of an utterance's id. Some recordings and some lines are missing. Who is
+a woman stands in `gender_f0range.txt`, one `jvs001 M 70 500` line each.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from vcpipe.corpora.files import audio_files, decoded
+from vcpipe.corpora.speakers import rows
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings
@@ -56,6 +58,12 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
         for folder in folders:
             out += _utterances(folder, root)
     return out
+
+
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M of the speakers of `gender_f0range.txt`."""
+    found = rows(Path(settings.root) / "gender_f0range.txt")
+    return {row[0]: row[1] for row in found if len(row) > 1 and row[1] in ("F", "M")}
 
 
 def _utterances(folder: Path, root: Path) -> list[Candidate]:

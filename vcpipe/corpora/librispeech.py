@@ -1,8 +1,9 @@
 """LibriSpeech: read English audio books, 16 kHz FLAC. CC BY 4.0, Panayotov et al., ICASSP 2015.
 
 Official tree: `<root>/<subset>/<speaker>/<chapter>/<speaker>-<chapter>-<n>.flac`, and where it is present
-`<speaker>-<chapter>.trans.txt` with one `<utterance> <TEXT>` line each. Any set of subsets can be used. Alignments are
-the `<speaker>-<chapter>.alignment.txt` of LibriSpeech-Alignments, or TextGrids by utterance.
+`<speaker>-<chapter>.trans.txt` with one `<utterance> <TEXT>` line each; `<root>/SPEAKERS.TXT` says who is a woman. Any
+set of subsets can be used. Alignments are the `<speaker>-<chapter>.alignment.txt` of LibriSpeech-Alignments, or
+TextGrids by utterance.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from vcpipe.corpora.alignments import Word, files_below, read_librispeech_alignments, textgrids
 from vcpipe.corpora.files import audio_files, subset_folder
+from vcpipe.corpora.speakers import readers
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings
@@ -81,6 +83,11 @@ def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iter
                 done.add(utt_id)
                 yield utt_id, words
     yield from textgrids(found, root, settings.alignments, wanted.keys() - done)
+
+
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M of the readers of `SPEAKERS.TXT`."""
+    return readers(Path(settings.root))
 
 
 def _transcripts(folder: Path) -> dict[str, str]:

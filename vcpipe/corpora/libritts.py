@@ -3,7 +3,8 @@
 Zen et al., Interspeech 2019 (LibriTTS); Koizumi et al., Interspeech 2023 (LibriTTS-R, the same restored).
 
 Official tree: `<root>/<subset>/<speaker>/<chapter>/<speaker>_<chapter>_<paragraph>_<sentence>.wav`, beside each
-`.normalized.txt` (numbers and abbreviations in words) and `.original.txt` of the same name.
+`.normalized.txt` (numbers and abbreviations in words) and `.original.txt` of the same name. Who is a woman stands in
+`<root>/SPEAKERS.txt`, or in `speakers.tsv`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from vcpipe.corpora.alignments import Word, textgrids
 from vcpipe.corpora.files import audio_files, read_text, subset_folder
+from vcpipe.corpora.speakers import readers
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings
@@ -64,3 +66,8 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
 def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iterator[tuple[str, list[Word]]]:
     """The words of those of the utterances that have a TextGrid."""
     return textgrids(scan(settings, root), root, settings.alignments, utt_ids)
+
+
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M of the readers of `SPEAKERS.txt` or `speakers.tsv`."""
+    return readers(Path(settings.root))

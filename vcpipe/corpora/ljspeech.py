@@ -54,6 +54,11 @@ def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iter
     return textgrids(scan(settings, root), root, settings.alignments, utt_ids)
 
 
+def sexes(settings: Settings) -> dict[str, str]:
+    """The one speaker is a woman."""
+    return {"LJ": "F"}
+
+
 def _texts(path: Path, column: int) -> dict[str, str]:
     if not path.is_file():
         raise InputError(f"{path}: no such table; set `root` of the corpus to the folder of LJSpeech that holds it")

@@ -53,6 +53,13 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
     return out
 
 
+def sexes(settings: Settings) -> dict[str, str]:
+    """F of those who sing soprano or alto, M of tenors and basses."""
+    voices = {"Soprano": "F", "Alto": "F", "Tenor": "M", "Bass": "M"}
+    speakers = sorted({c.speaker for c in scan(settings, Path(settings.root))})
+    return {s: voices[s.partition("-")[0]] for s in speakers if s.partition("-")[0] in voices}
+
+
 def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name).replace(" ", "-")
 

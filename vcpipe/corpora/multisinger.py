@@ -63,3 +63,9 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
                 )
             )
     return out
+
+
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M, as the folders say."""
+    speakers = sorted({c.speaker for c in scan(settings, Path(settings.root))})
+    return {speaker: {"M": "M", "W": "F"}[speaker[0]] for speaker in speakers}

@@ -77,6 +77,12 @@ def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iter
             yield utt_id, read_wrd(path)
 
 
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M: the first letter of a speaker's name."""
+    speakers = {c.speaker for c in scan(settings, Path(settings.root))}
+    return {speaker: speaker[0] for speaker in sorted(speakers) if speaker[0] in "FM"}
+
+
 def read_wrd(path: Path) -> list[Word]:
     """The words of a .WRD file; the pause at the end is as long as the .TXT beside it says, where there is one."""
     words = []

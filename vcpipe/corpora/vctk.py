@@ -9,7 +9,7 @@ Official trees, told apart by the folder that is there:
   which is one utterance here. p280 and p315 have no mic2, and single recordings are missing elsewhere.
 
 In both `<root>/txt/p225/p225_001.txt`; the texts of p315 were lost. The speaker s5 of 0.92 is one like the others.
-Age, sex and accent stand in `speaker-info.txt`, which is not read.
+Age, sex and accent stand in `speaker-info.txt`, of which the sex is read; that of 0.80 calls p225 `225`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pydantic import Field
 
 from vcpipe.corpora.alignments import Word, textgrids
 from vcpipe.corpora.files import audio_files, read_text
+from vcpipe.corpora.speakers import rows
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings
@@ -72,6 +73,12 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
 def alignments(settings: Settings, root: Path, utt_ids: Collection[str]) -> Iterator[tuple[str, list[Word]]]:
     """The words of those of the utterances that have a TextGrid."""
     return textgrids(scan(settings, root), root, settings.alignments, utt_ids)
+
+
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M of the speakers of `speaker-info.txt`."""
+    found = {row[0]: row[2] for row in rows(Path(settings.root) / "speaker-info.txt") if len(row) > 2}
+    return {f"p{name}" if name.isdigit() else name: sex for name, sex in found.items() if sex in ("F", "M")}
 
 
 def _recordings(root: Path) -> Path:

@@ -68,6 +68,11 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
     return out
 
 
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M of the speakers of the table."""
+    return sexes_of(Path(settings.root) / TABLE, "voxceleb1id")
+
+
 def pieces(
     root: Path, folders: tuple[str, ...], suffixes: tuple[str, ...] = (".wav",)
 ) -> Iterator[tuple[Path, str, str, str]]:
@@ -106,3 +111,10 @@ def speaker_table(path: Path, columns: tuple[str, ...]) -> dict[str, dict[str, s
             raise InputError(f"{path}: expected {', '.join(columns)} with dev or test at last, found {line[:60]!r}")
         table[row[columns[0]]] = row
     return table
+
+
+def sexes_of(path: Path, first: str) -> dict[str, str]:
+    """F or M of the speakers of a table whose first column is `first`; of nobody where there is no table."""
+    table = speaker_table(path, (first, "set")) if path.is_file() else {}
+    found = {speaker: row.get("gender", "").upper() for speaker, row in table.items()}
+    return {speaker: sex for speaker, sex in found.items() if sex in ("F", "M")}

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from vcpipe.corpora.files import SUFFIXES
-from vcpipe.corpora.voxceleb1 import SPLITS, pieces, speaker_table
+from vcpipe.corpora.voxceleb1 import SPLITS, pieces, sexes_of, speaker_table
 from vcpipe.manifest import Candidate
 from vcpipe.settings import CorpusSettings
 
@@ -48,3 +48,8 @@ def scan(settings: Settings, root: Path) -> list[Candidate]:
             )
         )
     return out
+
+
+def sexes(settings: Settings) -> dict[str, str]:
+    """F or M of the speakers of the table, where there is one."""
+    return sexes_of(Path(settings.root) / TABLE, "voxceleb2id")

@@ -1,147 +1,268 @@
-"""Judges conversions: are the words still there, and is it the other speaker now?"""
+"""Judges at work: every recording, and every pair of recordings, is judged once, by its content, in child processes.
+
+A judge is a function of one recording or of two. What it finds is kept in a cache of its own under the digest of their
+samples, so that a recording that stands in many trials, or in the rows of many systems, costs its time once. Work goes
+to processes, not threads: Praat and WORLD hold the interpreter's lock, one crash of C code is then told with the
+recording's name, and a worker has one recording, or two, in memory.
+"""
 
 from __future__ import annotations
 
+import base64
 import hashlib
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vcpipe import audio
 from vcpipe.audio import Wave
 from vcpipe.errors import InputError
-from vcpipe.evaluation.asr import Asr, char_errors, rate, word_errors
-from vcpipe.evaluation.speaker import Embedding, Verifier, cosine
+from vcpipe.evaluation.cache import Cache
+from vcpipe.evaluation.protocol import versions
+from vcpipe.evaluation.speaker import Embedding
+from vcpipe.guarded import Failure, Guarded, Raised
+from vcpipe.manifest import shard_names
+from vcpipe.settings import Slice
+from vcpipe.store import Shards
+
+log = logging.getLogger(__name__)
+
+RATE = 16000
+LIMIT_S = 900.0  # for one recording and all its judges, with their models to be loaded
+TELL_S = 60.0
+UTTERANCE, FILE = "utterance", "file"
+Place = tuple[str, str]
+"""Where a recording is: `("utterance", id)` in audio shards, or `("file", path)`."""
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One recording, converted to the voice of one speaker. Waves are `(N,)` float32 in [-1, 1] at 16 kHz.
+class Judge:
+    """One who listens.
 
     Args:
-        name: of the trial, for tables and errors.
-        text: what the source says; '' where nobody wrote it down, and then its words are not judged.
-        source: the recording that was converted.
-        converted: what came out.
-        source_speaker: centroid of the source speaker's recordings (`speaker.centroid`), best without `source`.
-        target_speaker: centroid of the target speaker's recordings.
+        name: of its cache's files.
+        identity: all that its findings depend on beside the recordings: `name`, `package`, `version`, `sha256`,
+            `settings`, whatever there is of them.
+        load: makes the function of one recording or two, `(N,)` float32 in [-1, 1] at 16 kHz each, to what JSON can
+            hold. Called once in every process that judges, when it is first needed there.
     """
 
     name: str
-    text: str
-    source: Wave
-    converted: Wave
-    source_speaker: Embedding
-    target_speaker: Embedding
+    identity: Slice
+    load: Callable[[], Callable[..., Any]]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What was found of one trial: counts of the conversion's errors, and of its source recording's beside them."""
+class Judges:
+    """Everyone who judges a row, and what they find.
 
-    name: str
-    text: str
-    hypothesis: str
-    word_errors: int
-    words: int
-    char_errors: int
-    chars: int
-    source_hypothesis: str
-    source_word_errors: int
-    source_char_errors: int
-    cos_target: float
-    cos_source: float
-    nearer_to_target: bool
+    `asr` finds the words of a recording, `verifier` what `pack` makes of its embedding, each of `quality` some measures
+    by name. `prosody` finds measures of the source and the converted recording, `mcd` of the converted one and one of
+    the target speaker who says the same. A measure is a number, or None where nothing can be said.
+    """
 
+    asr: Judge
+    verifier: Judge
+    quality: tuple[Judge, ...]
+    prosody: Judge
+    mcd: Judge
 
-@dataclass(frozen=True)
-class Summary:
-    """Rates are fractions over all words or characters of the trials with text, None where no trial has text."""
-
-    n: int
-    n_with_text: int
-    wer: float | None
-    cer: float | None
-    source_wer: float | None
-    source_cer: float | None
-    nearer_to_target: float
-    cos_target: float
-    cos_source: float
+    @property
+    def everyone(self) -> tuple[Judge, ...]:
+        """All of them, in one order."""
+        return (self.asr, self.verifier, *self.quality, self.prosody, self.mcd)
 
 
-def judge(trials: Iterable[Trial], asr: Asr, verifier: Verifier) -> tuple[list[Row], Summary]:
-    """Judges every trial, in order. A recording that stands in several trials is recognised once.
+def load_judges(settings: Slice) -> Judges:
+    """The judges that a config names; models are not loaded before somebody needs them.
 
     Args:
-        trials: taken one at a time, so that only one trial's recordings are in memory.
-        asr: of `load_asr`; called from two threads at once, for the two recordings of a trial.
-        verifier: of `load_verifier`, the one that made the trials' centroids.
+        settings: with `asr`, `verifier` and the list `quality`, by name.
 
     Raises:
-        InputError: when there are no trials, or a recording is not what `Trial` says.
+        InputError: for a name that is unknown, or whose package or weights are missing.
     """
-    heard: dict[bytes, str] = {}
-    with ThreadPoolExecutor(2) as pool:
+    from vcpipe.evaluation import asr, cepstra, prosody, quality, speaker
 
-        def hear(*waves: Wave) -> list[str]:
-            keys = [hashlib.sha256(wave.tobytes()).digest() for wave in waves]
-            new = {key: wave for key, wave in zip(keys, waves, strict=True) if key not in heard}
-            heard.update(zip(new, pool.map(asr, new.values()), strict=True))
-            return [heard[key] for key in keys]
+    def verifier() -> Callable[[Wave], str]:
+        embed = speaker.load_verifier(settings["verifier"], "cpu")
+        return lambda wave: pack(embed(wave))
 
-        rows = [_judge_one(trial, hear, verifier) for trial in trials]
-    if not rows:
-        raise InputError("judge: expected at least one trial, found none; check the list of trials")
-    return rows, _summarise(rows)
-
-
-def _judge_one(trial: Trial, hear: Callable[..., list[str]], verifier: Verifier) -> Row:
-    for noun in ("source", "converted"):
-        _check_wave(getattr(trial, noun), f"trial {trial.name}: {noun} recording")
-    embedding = verifier(trial.converted)
-    cos_target, cos_source = cosine(embedding, trial.target_speaker), cosine(embedding, trial.source_speaker)
-    hypothesis, source_hypothesis = hear(trial.converted, trial.source)
-    wrong_words, n_words = word_errors(trial.text, hypothesis)
-    wrong_chars, n_chars = char_errors(trial.text, hypothesis)
-    return Row(
-        name=trial.name,
-        text=trial.text,
-        hypothesis=hypothesis,
-        word_errors=wrong_words if n_words else 0,
-        words=n_words,
-        char_errors=wrong_chars if n_words else 0,
-        chars=n_chars,
-        source_hypothesis=source_hypothesis,
-        source_word_errors=word_errors(trial.text, source_hypothesis)[0] if n_words else 0,
-        source_char_errors=char_errors(trial.text, source_hypothesis)[0] if n_words else 0,
-        cos_target=cos_target,
-        cos_source=cos_source,
-        nearer_to_target=cos_target > cos_source,
+    frames = {**cepstra.identity(), "versions": versions("praat-parselmouth", "pyworld", "librosa")}
+    return Judges(
+        asr=Judge("asr", asr.asr_identity(settings["asr"]), partial(asr.load_asr, settings["asr"], 1)),
+        verifier=Judge("verifier", speaker.verifier_identity(settings["verifier"]), verifier),
+        quality=tuple(
+            Judge(f"quality-{name}", quality.quality_identity(name), partial(quality.load_quality, name))
+            for name in settings["quality"]
+        ),
+        prosody=Judge("prosody", {"name": "prosody", **prosody.identity(), "frames": frames}, lambda: prosody.compare),
+        mcd=Judge("mcd", {"name": "mcd", **frames}, lambda: lambda a, b: {"mcd_db": cepstra.mcd(a, b)}),
     )
 
 
-def _summarise(rows: list[Row]) -> Summary:
-    texts = [row for row in rows if row.words]
-    return Summary(
-        n=len(rows),
-        n_with_text=len(texts),
-        wer=rate((row.word_errors, row.words) for row in texts) if texts else None,
-        cer=rate((row.char_errors, row.chars) for row in texts) if texts else None,
-        source_wer=rate((row.source_word_errors, row.words) for row in texts) if texts else None,
-        source_cer=rate((row.source_char_errors, row.chars) for row in texts) if texts else None,
-        nearer_to_target=float(np.mean([row.nearer_to_target for row in rows])),
-        cos_target=float(np.mean([row.cos_target for row in rows])),
-        cos_source=float(np.mean([row.cos_source for row in rows])),
+def pack(embedding: Embedding) -> str:
+    """An embedding `(D,)` float32 as text, to the bit."""
+    return base64.b64encode(np.ascontiguousarray(embedding, "<f4").tobytes()).decode()
+
+
+def unpack(text: str) -> Embedding:
+    """The embedding `(D,)` float32 that `pack` made a text of."""
+    return np.frombuffer(base64.b64decode(text), "<f4").astype(np.float32)
+
+
+class Recordings:
+    """Reads recordings by their places.
+
+    Args:
+        folder: of the audio shards.
+        wav: the slice that they were made under.
+    """
+
+    def __init__(self, folder: Path, wav: Slice):
+        self._folder, self._wav = folder, wav
+        self._shards: Shards | None = None  # opened by the process that reads
+
+    def __call__(self, place: Place) -> Wave:
+        """`(N,)` float32 mono in [-1, 1] at 16 kHz, N > 0, finite."""
+        kind, name = place
+        if kind == FILE:
+            return audio.load(name, RATE)
+        if self._shards is None:
+            self._shards = Shards(self._folder, shard_names(self._wav["shards"]), self._wav)
+            if other := [part for part in self._shards.parts if part.grid.rate != RATE]:
+                raise InputError(
+                    f"{other[0].path}: expected recordings at {RATE} Hz, found {other[0].grid.rate}; give the judge "
+                    "the copy of the corpus at 16 kHz"
+                )
+        wave: Wave = self._shards.read(name)[:, 0]
+        if not len(wave):
+            raise InputError(f"{self._folder}: utterance {name}: expected a recording, found no samples in it")
+        return wave
+
+
+Findings = Callable[[Judge, str], Any]
+"""What a judge has found of a content, `(judge, key)`; None for what it was not asked."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one judge finds of one recording or two; `key` is that of their content."""
+
+    judge: Judge
+    places: tuple[Place, ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """Questions that one process shall answer one after the other, each recording read once; `what` is for errors."""
+
+    what: str
+    questions: tuple[Question, ...]
+
+
+def content(wave: Wave) -> str:
+    """What a recording is known by: a digest of its samples, of `(N,)` float32."""
+    return hashlib.blake2b(np.ascontiguousarray(wave, "<f4").tobytes(), digest_size=16).hexdigest()
+
+
+def answer(
+    tasks: Iterable[Task], judges: Judges, folder: Path, read: Callable[[], Recordings], workers: int
+) -> Findings:
+    """Has the judges find whatever their caches don't have yet.
+
+    What was found before an error stays in the caches, so that the next call goes on from there.
+
+    Args:
+        tasks: taken one after the other, so that what another process has found meanwhile is not found again.
+        judges: whose caches are opened.
+        folder: of the caches.
+        read: makes what reads recordings, once in every process.
+        workers: processes, each of which takes one core.
+
+    Raises:
+        InputError: naming the task, when a recording cannot be judged or a judge crashes.
+        RuntimeError: for a fault of a judge's own code, with its traceback.
+    """
+    caches = {judge.name: Cache(folder, judge.name, judge.identity) for judge in judges.everyone}
+    under_way: deque[tuple[Task, list[Question]]] = deque()
+    progress = _Progress()
+
+    def items() -> Iterator[list[Any]]:
+        asked: set[tuple[str, str]] = set()
+        for task in tasks:
+            mine = {(q.judge.name, q.key): q for q in task.questions}
+            mine = {key: q for key, q in mine.items() if key not in asked}
+            asked.update(mine)
+            missing = [q for (name, key), q in mine.items() if caches[name].get(key) is None]
+            progress.known += len(mine) - len(missing)
+            if missing:
+                under_way.append((task, missing))
+                yield [[q.judge.name, q.places] for q in missing]
+
+    with Guarded(_worker(judges, read), workers, LIMIT_S) as pool:
+        for found in pool.map(items()):
+            task, questions = under_way.popleft()
+            if isinstance(found, Failure):
+                raise _fault(task, questions, found)
+            for question, value in zip(questions, found, strict=True):
+                caches[question.judge.name].put(question.key, value)
+            progress.add(len(questions))
+    log.info("judged: %d findings, and %d known from %s", progress.new, progress.known, folder)
+    return lambda judge, key: caches[judge.name].get(key)
+
+
+class _Progress:
+    """How many findings there were, told once a minute."""
+
+    def __init__(self) -> None:
+        self.new = self.known = 0
+        self._told = time.monotonic()
+
+    def add(self, count: int) -> None:
+        self.new += count
+        if time.monotonic() - self._told > TELL_S:
+            self._told = time.monotonic()
+            log.info("judging: %d findings so far", self.new)
+
+
+def _worker(judges: Judges, read: Callable[[], Recordings]) -> Callable[[list[Any]], list[Any]]:
+    """The work of a child process: judges and shards are loaded there, when they are first needed."""
+    by_name = {judge.name: judge for judge in judges.everyone}
+    loaded: dict[str, Callable[..., Any]] = {}
+    reader: list[Recordings] = []
+
+    def work(item: list[Any]) -> list[Any]:
+        if not reader:
+            reader.append(read())
+        waves: dict[Place, Wave] = {}
+        out = []
+        for name, listed in item:
+            places = [(kind, what) for kind, what in listed]
+            for place in places:
+                if place not in waves:
+                    waves[place] = reader[0](place)
+            if name not in loaded:
+                loaded[name] = by_name[name].load()
+            out.append(loaded[name](*(waves[place] for place in places)))
+        return out
+
+    return work
+
+
+def _fault(task: Task, questions: list[Question], failure: Failure) -> InputError | RuntimeError:
+    who = ", ".join(question.judge.name for question in questions)
+    if isinstance(failure, Raised):
+        return failure.error(task.what, f"judged by {who}")
+    return InputError(
+        f"{task.what}: expected what {who} say of it, found that their process ended ({failure.words}); run it again "
+        "with fewer --threads or more memory, and listen to the recording if it ends here once more"
     )
-
-
-def _check_wave(wave: Wave, what: str) -> None:
-    if wave.ndim != 1 or wave.dtype != np.float32 or not len(wave):
-        raise InputError(
-            f"{what}: expected float32 samples (N,), N > 0, found {wave.dtype} {wave.shape}; convert it again"
-        )
-    if not np.isfinite(wave).all():
-        raise InputError(
-            f"{what}: expected numbers in every sample, found NaN or infinity; look at the model's metrics"
-        )

@@ -1,4 +1,5 @@
 """Pages that show what was made, with no network and no build step."""
 
-PAGE_REVISION = 1
+PAGE_REVISION = 2
+SITE_REVISION = 1
 STATS_REVISION = 1

@@ -1,37 +1,45 @@
-"""From a system's judged pairs to its demo page, and the few lines that a person reads at the end."""
+"""From a system's judged row to its demo page, and the few lines that a person reads at the end."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from vcpipe import audio
 from vcpipe.errors import InputError
-from vcpipe.manifest import read_lines
+from vcpipe.manifest import shard_names
 from vcpipe.report.demo_page import Pair, figures, write_page
+from vcpipe.results import Result, load
+from vcpipe.settings import Slice
+from vcpipe.store import Shards
 
 RATE = 16000
 
 
-def write_demo(folder: Path) -> None:
-    """Writes `folder`/index.html from `pairs.jsonl` (a system's), `judged.jsonl` and `metrics.json` (the judge's)."""
-    lines, judged = read_lines(folder / "pairs.jsonl"), read_lines(folder / "judged.jsonl")
-    verdicts = {row["name"]: row for row in judged}
-    if missing := [line["name"] for line in lines if line["name"] not in verdicts]:
-        raise InputError(f"{folder / 'judged.jsonl'}: {missing[0]} was never judged; run `snakemake --cores all demo`")
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-    system = lines[0]["system"]
-    held_out = all(line["source_split"] != "train" for line in lines)
+def write_demo(folder: Path, shards: Path, made_by: Slice) -> None:
+    """Writes `folder`/index.html of a row that was rendered and judged.
+
+    Args:
+        folder: of the row, such as results/demo/knnvc.
+        shards: folder of the audio shards with its sources and references.
+        made_by: their slice.
+    """
+    row = load(folder)
+    held_out = all(line["source_split"] != "train" for line in row.pairs)
+    n_heard = sum(line["reference_s"] for line in row.pairs) / len(row.pairs)
     how = [
-        f"Every source was converted by {system} into the voice of one other speaker, from whom it heard "
-        f"{metrics['reference_s']:.0f} seconds on average. "
+        f"Every source was converted by {row.system['label']} into the voice of one other speaker, from whom it heard "
+        f"{n_heard:.0f} seconds on average. "
         f"{'No' if held_out else 'Some'} source was among the recordings of the training.",
         "The words were judged by a speech recogniser, the voice by a speaker verifier; it took no part in the making.",
         "$ snakemake --cores all demo",
     ]
-    settings = {"conversion": lines[0]["settings"], "judges": metrics["judge"], "vcpipe": lines[0]["vcpipe"]}
-    write_page(folder, [_pair(line, verdicts[line["name"]], folder) for line in lines], metrics, settings, how)
+    judges = {name: row.protocol[name]["name"] for name in ("asr", "verifier")}
+    settings = {"conversion": row.system["settings"], "judges": judges, "vcpipe": row.pairs[0]["vcpipe"]}
+    with Shards(shards, shard_names(made_by["shards"]), made_by) as waves:
+        pairs = [_pair(row, i, waves) for i in range(len(row.pairs))]
+    write_page(folder, pairs, _summary(row), settings, how)
 
 
 def summary(results: Path) -> str:
@@ -41,23 +49,35 @@ def summary(results: Path) -> str:
         raise InputError(f"{results}: no demo page there; make it with `snakemake --cores all demo`")
     out = []
     for page in pages:
-        metrics = json.loads((page.parent / "metrics.json").read_text(encoding="utf-8"))
         out.append(f"demo of {page.parent.name}")
-        out += [f"  {figure.label.lower():<16} {figure.value:>8}  {figure.meaning}" for figure in figures(metrics)]
+        found = figures(_summary(load(page.parent)))
+        out += [f"  {figure.label.lower():<16} {figure.value:>8}  {figure.meaning}" for figure in found]
         out.append(f"  page     {page}")
         out.append(f"  metrics  {page.parent / 'metrics.json'}")
     out += [f"  run      {folder.parent}" for folder in sorted(results.glob("runs/*/config.json"))]
     return "\n".join(out)
 
 
-def _pair(line: dict[str, Any], verdict: dict[str, Any], folder: Path) -> Pair:
-    waves = {kind: (audio.load(folder / line[kind], RATE), RATE) for kind in ("source", "reference", "converted")}
-    numbers = {key: value for key, value in verdict.items() if key not in ("name", "text")}
+def _summary(row: Result) -> Mapping[str, Any]:
+    """The figures of a row that the page puts into words."""
+    values = {name: measure["value"] for name, measure in row.metrics["measures"].items()}
+    n_words = sum(line["words"] for line in row.judged)
+    if n_words:
+        values["source_wer"] = sum(line["source_word_errors"] for line in row.judged) / n_words
+    heard_s = sum(line["reference_s"] for line in row.judged) / len(row.judged)
+    return {**values, "reference_s": heard_s, "n": len(row.judged)}
+
+
+def _pair(row: Result, number: int, waves: Shards) -> Pair:
+    line, verdict = row.pairs[number], row.judged[number]
+    named = ("name", "text", "source_utt", "source_speaker", "target_speaker")
     return Pair(
         name=line["name"],
         text=line["text"],
         source_speaker=line["source_speaker"],
         target_speaker=line["target_speaker"],
-        numbers={**numbers, "rtf": line["rtf"], "reference_s": line["reference_s"]},
-        **waves,
+        numbers={key: value for key, value in verdict.items() if key not in named and not key.startswith("echo_")},
+        source=(waves.read(line["source_utt"])[:, 0], RATE),
+        reference=(waves.read(line["reference_utt"])[:, 0], RATE),
+        converted=(audio.load(row.folder / line["converted"], RATE), RATE),
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from vcpipe import catalog, packing
-from vcpipe.config import load
+from vcpipe.config import REFERENCE_ROWS, load
 from vcpipe.settings import DerivedSettings, canonical
 from vcpipe.corpora import lists, words
 from vcpipe.errors import InputError
@@ -73,7 +73,7 @@ def refresh_lists(checked):
     """Names the corpora that are there: one that no system uses may be missing; a training needs both splits."""
     present = []
     systems = checked.systems.values()
-    used = {name for settings in systems for name in settings.corpora()}
+    used = {name for settings in systems for name in settings.corpora()} | {checked.evaluated_corpus()}
     trained_on = {name for settings in systems for name in settings.trains_on()}
     for name, settings in checked.corpora.items():
         try:
@@ -220,11 +220,6 @@ def tables(pattern):
     return lambda wildcards: expand(pattern, **wildcards, shard=shards(wildcards.corpus))
 
 
-def judge_slice(wildcards):
-    copy = CONFIG.systems[wildcards.system].copy_in(CONFIG)
-    return canonical(CONFIG.judge_slice(copy, demo_corpus(wildcards)))
-
-
 def pack_sources(pack):
     """Where the manifest and the shards of a pack lie: of each column its variants, and of each of these the shards."""
     corpus = CONFIG.packs[pack].corpus
@@ -259,10 +254,6 @@ def f0_options(wildcards):
         return ""
     made_by = canonical(CONFIG.feature_slice(name, wildcards.corpus))
     return f"--f0 results/features/{name}/{wildcards.corpus} --slice {shlex.quote(made_by)}"
-
-
-def demo_corpus(wildcards):
-    return CONFIG.systems[wildcards.system].demo_corpus
 
 
 freeze_config()

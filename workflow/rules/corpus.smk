@@ -76,3 +76,18 @@ rule words:
 rule alignments:
     input:
         [word_tables(corpus) for corpus in PRESENT if has_alignments(corpus)],
+
+
+rule speakers:
+    input:
+        listed=tables("results/corpora/{corpus}/lists/{shard}.csv"),
+        made=made_corpus,
+    output:
+        "results/corpora/{corpus}/speakers.json",
+    log:
+        "logs/speakers/{corpus}.log",
+    localrule: True
+    params:
+        cfg=corpus_settings,
+    shell:
+        "vcpipe speakers --corpus {params.cfg:q} --out {output:q} 2> {log:q}"

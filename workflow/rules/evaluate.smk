@@ -1,22 +1,82 @@
-# evaluate: converted recordings -> metrics
+# evaluate: trials -> reference rows; conversions -> verdicts -> one table
+ROWS = [*CONFIG.rows(), *REFERENCE_ROWS]
+EVALUATED = CONFIG.evaluated_corpus()
+EVALUATED_AUDIO = f"results/audio/{CONFIG.evaluated_copy()}/{EVALUATED}"
+EVALUATED_SHARDS = expand("{folder}/{shard}.h5", folder=EVALUATED_AUDIO, shard=shards(EVALUATED))
+TRIALS = CONFIG.trials() or "results/evaluation/trials.csv"
+TARGETS.append("results/report/index.html")
+
+
+wildcard_constraints:
+    row=one_of(ROWS),
+
+
+rule trials:
+    input:
+        f"{EVALUATED_AUDIO}/manifest.csv",
+    output:
+        "results/evaluation/trials.csv",
+    log:
+        "logs/trials.log",
+    localrule: True
+    params:
+        pairs=CONFIG.evaluate.pairs,
+        seed=CONFIG.evaluate.seed,
+    shell:
+        "vcpipe trials --manifest {input:q} --pairs {params.pairs} --seed {params.seed} --out {output:q} 2> {log:q}"
+
+
+rule reference_row:
+    input:
+        manifest=f"{EVALUATED_AUDIO}/manifest.csv",
+        audio=EVALUATED_SHARDS,
+        trials=TRIALS,
+    output:
+        pairs="results/demo/{row}/pairs.jsonl",
+        about="results/demo/{row}/system.json",
+    log:
+        "logs/reference_row/{row}.log",
+    wildcard_constraints:
+        row=one_of(REFERENCE_ROWS),
+    params:
+        cfg=lambda wildcards: canonical(CONFIG.reference_slice(wildcards.row)),
+        audio=folders("audio"),
+    shell:
+        "vcpipe reference-row --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
+        "--trials {input.trials:q} --out {output.pairs:q} 2> {log:q}"
 
 
 rule judge:
     input:
-        pairs="results/demo/{system}/pairs.jsonl",
-        manifest=lambda wildcards: f"{audio_folder(wildcards.system, demo_corpus(wildcards))}/manifest.csv",
-        audio=lambda wildcards: audio_shards(wildcards.system, demo_corpus(wildcards)),
+        pairs="results/demo/{row}/pairs.jsonl",
+        about="results/demo/{row}/system.json",
+        manifest=f"{EVALUATED_AUDIO}/manifest.csv",
+        audio=EVALUATED_SHARDS,
     output:
-        metrics="results/demo/{system}/metrics.json",
-        rows="results/demo/{system}/judged.jsonl",
+        rows="results/demo/{row}/judged.jsonl",
+        metrics="results/demo/{row}/metrics.json",
+        protocol="results/demo/{row}/protocol.json",
     log:
-        "logs/judge/{system}.log",
+        "logs/judge/{row}.log",
     benchmark:
-        "logs/judge/{system}.tsv"
+        "logs/judge/{row}.tsv"
     threads: 2
     params:
-        cfg=judge_slice,
+        cfg=canonical(CONFIG.judge_slice()),
         audio=folders("audio"),
     shell:
-        "vcpipe evaluate --slice {params.cfg:q} --pairs {input.pairs:q} --manifest {input.manifest:q} "
-        "--audio {params.audio:q} --metrics {output.metrics:q} --rows {output.rows:q} --threads {threads} 2> {log:q}"
+        "vcpipe evaluate --slice {params.cfg:q} --row $(dirname {input.pairs:q}) --manifest {input.manifest:q} "
+        "--audio {params.audio:q} --cache results/state/judged --threads {threads} 2> {log:q}"
+
+
+rule evaluate:
+    input:
+        protocols=expand("results/demo/{row}/protocol.json", row=ROWS),
+    output:
+        multiext("results/evaluation/overview", ".json", ".csv"),
+    log:
+        "logs/evaluate.log",
+    params:
+        rows=expand("results/demo/{row}", row=ROWS),
+    shell:
+        "vcpipe overview --out $(dirname {output[0]:q}) {params.rows:q} 2> {log:q}"

@@ -1,21 +1,25 @@
 # report: recordings and metrics -> pages
-from vcpipe.report import PAGE_REVISION, STATS_REVISION
+from vcpipe.report import PAGE_REVISION, SITE_REVISION, STATS_REVISION
 
 
 rule demo_page:
     input:
-        pairs="results/demo/{system}/pairs.jsonl",
-        rows="results/demo/{system}/judged.jsonl",
-        metrics="results/demo/{system}/metrics.json",
+        pairs="results/demo/{row}/pairs.jsonl",
+        protocol="results/demo/{row}/protocol.json",
+        audio=EVALUATED_SHARDS,
     output:
-        "results/demo/{system}/index.html",
+        "results/demo/{row}/index.html",
     log:
-        "logs/demo_page/{system}.log",
+        "logs/demo_page/{row}.log",
+    wildcard_constraints:
+        row=one_of(CONFIG.systems),
     localrule: True
     params:
-        cfg=f"page-revision={PAGE_REVISION}",
+        cfg=canonical(CONFIG.evaluated_slice()),
+        page=f"page-revision={PAGE_REVISION}",
+        audio=folders("audio"),
     shell:
-        "vcpipe report --demo $(dirname {output:q}) 2> {log:q}"
+        "vcpipe demo-page --slice {params.cfg:q} --row $(dirname {output:q}) --audio {params.audio:q} 2> {log:q}"
 
 
 rule demo:
@@ -48,3 +52,23 @@ rule stats_page:
 rule stats:
     input:
         expand("results/stats/{audio}/{corpus}/index.html", audio=CONFIG.audio, corpus=PRESENT),
+
+
+rule report:
+    input:
+        protocols=expand("results/demo/{row}/protocol.json", row=ROWS),
+        overview="results/evaluation/overview.json",
+        audio=EVALUATED_SHARDS,
+        speakers=f"results/corpora/{EVALUATED}/speakers.json",
+    output:
+        "results/report/index.html",
+    log:
+        "logs/report.log",
+    params:
+        cfg=canonical(CONFIG.evaluated_slice()),
+        page=f"site-revision={SITE_REVISION}",
+        rows=expand("results/demo/{row}", row=ROWS),
+        audio=folders("audio"),
+    shell:
+        "vcpipe report --slice {params.cfg:q} --overview {input.overview:q} --audio {params.audio:q} "
+        "--speakers {input.speakers:q} --out $(dirname {output:q}) {params.rows:q} 2> {log:q}"

@@ -90,26 +90,29 @@ rule train_hifigan_prematched:
 
 rule render_knnvc:
     input:
-        run=multiext("results/runs/hifigan_prematched/", "model.safetensors", "config.json"),
-        manifest=f"{audio_folder('knnvc', KNNVC.demo_corpus)}/manifest.csv",
-        audio=audio_shards("knnvc", KNNVC.demo_corpus),
-        match=feature_shards([KNNVC.match], KNNVC.demo_corpus),
-        synthesis=feature_shards([KNNVC.units], KNNVC.demo_corpus),
-        trials=KNNVC.trials or [],
+        run=lambda wildcards: multiext(f"{KNNVC.run_of(wildcards.row)}/", "model.safetensors", "config.json"),
+        manifest=f"{audio_folder('knnvc', EVALUATED)}/manifest.csv",
+        audio=audio_shards("knnvc", EVALUATED),
+        match=feature_shards([KNNVC.match], EVALUATED),
+        synthesis=feature_shards([KNNVC.units], EVALUATED),
+        trials=TRIALS,
     output:
-        "results/demo/knnvc/pairs.jsonl",
+        pairs="results/demo/{row}/pairs.jsonl",
+        about="results/demo/{row}/system.json",
     log:
-        "logs/render_knnvc.log",
+        "logs/render_knnvc/{row}.log",
     benchmark:
-        "logs/render_knnvc.tsv"
+        "logs/render_knnvc/{row}.tsv"
+    wildcard_constraints:
+        row=one_of(KNNVC.all_rows),
     threads: 2
     params:
-        cfg=canonical(knnvc.render_slice(CONFIG, prematched=True)),
+        cfg=lambda wildcards: canonical(knnvc.render_slice(CONFIG, wildcards.row)),
+        run=lambda wildcards, input: KNNVC.run_of(wildcards.row),
         audio=folders("audio"),
         match=folders("match"),
         synthesis=folders("synthesis"),
-        trials=lambda wildcards, input: KNNVC.trials,
     shell:
-        "vcpipe knnvc render --slice {params.cfg:q} --run results/runs/hifigan_prematched --manifest {input.manifest:q} "
-        "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials={params.trials:q} "
-        "--out {output:q} --threads {threads} 2> {log:q}"
+        "vcpipe knnvc render --slice {params.cfg:q} --run {params.run:q} --manifest {input.manifest:q} "
+        "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials {input.trials:q} "
+        "--out {output.pairs:q} --threads {threads} 2> {log:q}"

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from vcpipe.errors import InputError
 from vcpipe.systems.knnvc import match as module
-from vcpipe.systems.knnvc.match import match, nearest
+from vcpipe.systems.knnvc.match import average, match, nearest, neighbours, weights
 
 
 def frames(n: int, d: int = 16, seed: int = 0) -> Tensor:
@@ -64,3 +64,42 @@ def test_too_small_a_pool_and_other_widths_are_refused() -> None:
         match(frames(5, 16), frames(10, 12))
     with pytest.raises(InputError, match="expected 10 frames"):
         match(frames(5), frames(10), frames(9))
+
+
+def test_cosines_come_with_their_rows() -> None:
+    query, pool = frames(20), frames(50, seed=1)
+    similarity, rows = neighbours(query, pool, 5)
+    assert torch.equal(rows, nearest(query, pool, 5))
+    expected = torch.nn.functional.cosine_similarity(query[:, None], pool[rows], dim=2)
+    torch.testing.assert_close(similarity, expected)
+
+
+@pytest.mark.parametrize("weighting", ["softmax", "inverse"])
+def test_weights_sum_to_one_and_favour_the_nearer(weighting: str) -> None:
+    similarity = neighbours(frames(20), torch.cat([frames(20)[:5], frames(50, seed=1)]), 4)[0]
+    found = weights(similarity, weighting, temperature=0.1)
+    assert found is not None
+    torch.testing.assert_close(found.sum(dim=1), torch.ones(20))
+    assert (found.diff(dim=1) <= 0).all() and torch.isfinite(found).all()
+    assert (found[:5, 0] > 0.9).all()  # the frame itself is in the pool
+
+
+def test_the_ratio_of_two_weights_is_as_defined() -> None:
+    similarity = torch.tensor([[0.9, 0.8, 0.6]])
+    soft, inverse = weights(similarity, "softmax", 0.1), weights(similarity, "inverse", 0.1)
+    assert soft is not None and inverse is not None
+    assert float(soft[0, 0] / soft[0, 1]) == pytest.approx(2.71828, rel=1e-4)
+    assert (inverse / inverse[0, 2]).tolist() == [pytest.approx([4.0, 2.0, 1.0], rel=1e-4)]
+    assert weights(similarity, "uniform", 0.1) is None
+    with pytest.raises(InputError, match="found 'squared'"):
+        weights(similarity, "squared", 0.1)
+
+
+def test_means_are_weighted_block_by_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    synthesis, rows = frames(40, 5, seed=2), nearest(frames(10), frames(40, seed=1), 3)
+    share = torch.softmax(frames(10, 3, seed=3), dim=1)
+    expected = torch.einsum("tk,tke->te", share, synthesis[rows])
+    torch.testing.assert_close(average(rows, synthesis, share), expected)
+    monkeypatch.setattr(module, "BLOCK_MIB", 0.0001)
+    torch.testing.assert_close(average(rows, synthesis, share), expected)
+    torch.testing.assert_close(average(rows, synthesis), synthesis[rows].mean(dim=1))

@@ -67,8 +67,8 @@ def render(
     audio: PathOption,
     match: PathOption,
     synthesis: PathOption,
+    trials: Annotated[Path, typer.Option(help="table of who is converted to whom")],
     out: PathOption,
-    trials: Annotated[str, typer.Option(help="CSV; empty: drawn from held-out utterances")] = "",
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
@@ -76,8 +76,7 @@ def render(
     chosen = start_torch(device, threads)
     from vcpipe.systems.knnvc import render as stage
 
-    table = Path(trials) if trials else None
-    stage.render(json.loads(made_by), run, manifest, audio, match, synthesis, table, out, chosen)
+    stage.render(json.loads(made_by), run, manifest, audio, match, synthesis, trials, out, chosen, threads)
 
 
 @app.command()

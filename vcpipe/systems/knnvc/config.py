@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, PositiveInt
 
-from vcpipe.config import Config, SystemShards
+from vcpipe.config import Config, SystemShards, check_name
 from vcpipe.errors import InputError
 from vcpipe.settings import FeatureSettings, Slice
 from vcpipe.settings import Settings as Section
+from vcpipe.settings import check as check_section
 from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
 from vcpipe.vocoders.config import TrainingSettings, check_rates, generator_settings
 
 PREMATCH_REVISION = 1
-RENDER_REVISION = 2
+RENDER_REVISION = 3
 
 
 class PrematchSettings(Section):
@@ -34,7 +34,21 @@ class PrematchSettings(Section):
 class ConvertSettings(Section):
     """How one voice becomes another at conversion."""
 
-    topk: PositiveInt = Field(4, description="nearest frames that are averaged")
+    method: Literal["knn", "linear", "linear_factorised", "mean", "world", "none"] = Field(
+        "knn",
+        description="nearest frames; a linear map from voice to voice, or one through shared content; the voices' mean "
+        "frames exchanged; WORLD's pitch and envelope, without units; or the source's own frames",
+    )
+    topk: PositiveInt = Field(4, description="knn: nearest frames that are averaged")
+    weighting: Literal["uniform", "softmax", "inverse"] = Field("uniform", description="knn: what each of them counts")
+    temperature: float = Field(0.01, gt=0, description="knn: of the softmax of cosines")
+    smoothness: float = Field(0.0, ge=0, description="knn: what a jump within the pool costs; 0: nothing")
+    candidates: PositiveInt = Field(32, description="knn: nearest frames among which the smoothest way is looked for")
+    ridge: float = Field(0.01, ge=0, description="linear, linear_factorised: pull against too few frames")
+    bias: bool = Field(False, description="linear: fit a constant too")
+    orthogonal: bool = Field(False, description="linear: only turn the frames")
+    rank: PositiveInt = Field(100, description="linear_factorised: directions of content that the voices share")
+    scale: bool = Field(False, description="mean, world: exchange the spread too")
     alpha: float = Field(
         0.0, ge=0, le=1, description="share of the source's own frames that is mixed in; 0: all target"
     )
@@ -42,15 +56,33 @@ class ConvertSettings(Section):
     trim_references: bool = Field(True, description="cut silence before and after the speech of each reference")
 
 
-class DemoSettings(Section):
-    """Which conversions the demo page shows."""
+class RowSettings(Section):
+    """A variant that is judged beside the system: what differs from it."""
 
-    corpus: str = Field("", description="of the sources and references; empty: the training corpus")
-    trials: str = Field(
-        "", description="CSV of source,target,references; empty: data_splits/trials/<corpus>.csv, else some are drawn"
-    )
-    pairs: PositiveInt = Field(32, description="how many are drawn when there is no trials file")
-    seed: NonNegativeInt = 0
+    label: str = Field("", description="its title for people; empty: its name")
+    about: str = Field("", description="a sentence on it")
+    kind: Literal["system", "baseline", "reference"] = "baseline"
+    vocoder: Literal["prematched", "plain"] = Field("prematched", description="plain: the one of train_hifigan")
+    convert: dict[str, Any] = Field(default_factory=dict, description="keys of knnvc.convert that differ")
+    same_speaker: bool = Field(False, description="every source into its own speaker, from other recordings")
+
+
+FIXED_ROWS = {
+    "knnvc": RowSettings(kind="system", label="kNN-VC", about="Nearest frames of the target, by the trained vocoder."),
+    "knnvc_resynthesis": RowSettings(
+        kind="reference",
+        label="Vocoder resynthesis",
+        about="The source's own frames through the same vocoder: what it costs to be vocoded.",
+        convert={"method": "none"},
+    ),
+    "knnvc_same_speaker": RowSettings(
+        kind="reference",
+        label="Same speaker to itself",
+        about="Every source converted into its own speaker: what the method costs where no voice changes.",
+        same_speaker=True,
+    ),
+}
+"""The system itself, and what it is always seen beside."""
 
 
 class Settings(Section):
@@ -64,7 +96,7 @@ class Settings(Section):
     generator: str | dict[str, Any] = "hifigan_v1"
     training: TrainingSettings
     convert: ConvertSettings = ConvertSettings()
-    demo: DemoSettings = DemoSettings()
+    rows: dict[str, RowSettings] = Field(default_factory=dict, description="variants that are judged beside it")
 
     @property
     def units(self) -> str:
@@ -72,15 +104,22 @@ class Settings(Section):
         return self.synthesis or self.match
 
     @property
-    def demo_corpus(self) -> str:
-        """The corpus of the demo's sources and references."""
-        return self.demo.corpus or self.corpus
+    def all_rows(self) -> dict[str, RowSettings]:
+        """Everything of it that is judged, by name."""
+        return {**FIXED_ROWS, **self.rows}
 
-    @property
-    def trials(self) -> str:
-        """The table of the demo's trials; empty where they are drawn."""
-        committed = f"data_splits/trials/{self.demo_corpus}.csv"
-        return self.demo.trials or (committed if Path(committed).is_file() else "")
+    def run_of(self, row: str) -> str:
+        """The run folder of a row's vocoder."""
+        return f"results/runs/{'hifigan' if self.all_rows[row].vocoder == 'plain' else 'hifigan_prematched'}"
+
+    def convert_of(self, row: str) -> ConvertSettings:
+        """How a row converts."""
+        settings: ConvertSettings = check_section(
+            ConvertSettings,
+            {**self.convert.model_dump(), **self.all_rows[row].convert},
+            "knnvc.convert" if row in FIXED_ROWS else f"knnvc.rows.{row}.convert",
+        )
+        return settings
 
     def variants(self, prematched: bool) -> list[str]:
         """The features that a vocoder's crops are drawn from, half and half where there are two."""
@@ -102,14 +141,13 @@ class Settings(Section):
 
     def corpora(self) -> set[str]:
         """Every corpus that the system reads."""
-        return {self.corpus, self.demo_corpus}
+        return {self.corpus}
 
 
 def check(config: Config) -> None:
     """What would otherwise fail hours later: unknown names, grids that do not zip, rates that miss the hop."""
     knnvc: Settings = config.systems["knnvc"]
-    for key, name in (("knnvc.corpus", knnvc.corpus), ("knnvc.demo.corpus", knnvc.demo_corpus)):
-        config.corpus(name, key)
+    config.corpus(knnvc.corpus, "knnvc.corpus")
     if "prematched" in config.features:
         raise InputError("config key 'features.prematched': the name is kept for pre-matched features; choose another")
     match = config.feature(knnvc.match, "knnvc.match")
@@ -121,6 +159,11 @@ def check(config: Config) -> None:
         )
     config.check_alike(config.copy_of(knnvc.match), config.copy_of(knnvc.units), "knnvc.synthesis")
     check_rates(generator_settings(knnvc.generator, "knnvc.generator"), units.grid.hop, "knnvc.generator")
+    for name in knnvc.rows:
+        check_name(name, f"knnvc.rows.{name}")
+        if name in FIXED_ROWS:
+            raise InputError(f"config key 'knnvc.rows.{name}': the system has a row of this name; choose another")
+        knnvc.convert_of(name)
 
 
 def prematch_slice(config: Config, corpus: str) -> Slice:
@@ -160,18 +203,19 @@ def run_slice(config: Config, prematched: bool) -> Slice:
     }
 
 
-def render_slice(config: Config, prematched: bool) -> Slice:
-    """What the conversions of the demo depend on."""
+def render_slice(config: Config, row: str) -> Slice:
+    """What the conversions of a row depend on, beside the table of trials."""
     knnvc: Settings = config.systems["knnvc"]
+    corpus, settings = config.evaluated_corpus(), knnvc.all_rows[row]
     return {
         "stage": "render",
         "revision": RENDER_REVISION,
-        "convert": knnvc.convert.model_dump(mode="json"),
-        "demo": knnvc.demo.model_dump(mode="json", exclude={"trials"}),
-        "run": run_slice(config, prematched),
-        "match": config.feature_slice(knnvc.match, knnvc.demo_corpus),
-        "synthesis": config.feature_slice(knnvc.units, knnvc.demo_corpus),
-        "wav": config.audio_slice(knnvc.copy_in(config), knnvc.demo_corpus),
+        "row": settings.model_dump(mode="json", exclude={"convert", "vocoder"}),
+        "convert": knnvc.convert_of(row).model_dump(mode="json"),
+        "run": run_slice(config, settings.vocoder == "prematched"),
+        "match": config.feature_slice(knnvc.match, corpus),
+        "synthesis": config.feature_slice(knnvc.units, corpus),
+        "wav": config.audio_slice(knnvc.copy_in(config), corpus),
     }
 
 

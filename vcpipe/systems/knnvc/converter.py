@@ -120,7 +120,14 @@ class Converter:
         if target_duration_s is not None:
             source = _stretched(source, max(1, round(target_duration_s * float(self.grid.fps))))
         matched = match(source.match.to(self.device), pool.match, pool.synthesis, topk)
-        units = torch.lerp(matched, source.synthesis.to(self.device, torch.float32), alpha)
+        return self.speak(torch.lerp(matched, source.synthesis.to(self.device, torch.float32), alpha), loudness_lufs)
+
+    def speak(self, units: Tensor, loudness_lufs: float | None = -16.0) -> audio.Wave:
+        """Units `(T, E)` on the converter's device to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
+
+        Args:
+            loudness_lufs: as in `convert`.
+        """
         wave = vocode(self.vocoder, units, self.grid.hop).numpy()
         if not np.isfinite(wave).all():
             raise InputError("the vocoder gave values that are not finite; its run is damaged or untrained")

@@ -11,6 +11,8 @@ from torch import Tensor
 from vcpipe.errors import InputError
 
 BLOCK_MIB = 256
+LEAST_DISTANCE = 1e-3
+"""Of the weights by inverse distance: nearer frames count as if at this, so that the source itself has a weight too."""
 
 
 def match(query: Tensor, pool: Tensor, synthesis: Tensor | None = None, k: int = 4, own: slice | None = None) -> Tensor:
@@ -29,20 +31,61 @@ def match(query: Tensor, pool: Tensor, synthesis: Tensor | None = None, k: int =
     Raises:
         InputError: when the shapes do not fit, or fewer than `k` rows may be chosen.
     """
-    synthesis = pool if synthesis is None else synthesis
+    synthesis = check_synthesis(pool, pool if synthesis is None else synthesis)
+    return average(nearest(query, pool, k, own), synthesis)
+
+
+def check_synthesis(pool: Tensor, synthesis: Tensor) -> Tensor:
+    """The synthesis set `(P, E)` itself.
+
+    Raises:
+        InputError: when it has not a row for each of the pool.
+    """
     if len(synthesis) != len(pool):
         raise InputError(f"synthesis set: expected {len(pool)} frames like the matching set, found {len(synthesis)}")
-    out = torch.empty(len(query), synthesis.shape[1], device=query.device)
-    step = max(1, int(BLOCK_MIB * 2**20) // (4 * k * synthesis.shape[1]))
-    indices = nearest(query, pool, k, own)
-    for start in range(0, len(query), step):
-        rows = indices[start : start + step].to(synthesis.device)
-        out[start : start + step] = synthesis[rows].to(query.device, torch.float32).mean(dim=1)
+    return synthesis
+
+
+def average(rows: Tensor, synthesis: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Means of rows of `synthesis (P, E)`, in blocks: `(T, E)` float32 on the device of `rows`.
+
+    Args:
+        rows: `(T, k)` int64.
+        weights: `(T, k)` float32 that sum to 1 in every row; uniform by default.
+    """
+    out = torch.empty(len(rows), synthesis.shape[1], device=rows.device)
+    step = max(1, int(BLOCK_MIB * 2**20) // (4 * rows.shape[1] * synthesis.shape[1]))
+    for start in range(0, len(rows), step):
+        block = slice(start, start + step)
+        frames = synthesis[rows[block].to(synthesis.device)].to(rows.device, torch.float32)
+        out[block] = frames.mean(dim=1) if weights is None else (frames * weights[block, :, None]).sum(dim=1)
     return out
 
 
+def weights(similarity: Tensor, weighting: str, temperature: float) -> Tensor | None:
+    """How much each neighbour counts: `(T, k)` float32 that sum to 1 in every row, or None for a plain mean.
+
+    Args:
+        similarity: `(T, k)` cosines of the neighbours, as `neighbours` gives them.
+        weighting: `uniform`; `softmax`: by exp(cosine / temperature); `inverse`: by 1 / (1 - cosine).
+        temperature: of the softmax, in cosines: of two neighbours, the one nearer by this counts e times as much.
+    """
+    if weighting == "uniform":
+        return None
+    if weighting == "softmax":
+        return torch.softmax(similarity / temperature, dim=1)
+    if weighting == "inverse":
+        return torch.nn.functional.normalize(1 / (1 - similarity).clamp(min=LEAST_DISTANCE), p=1, dim=1)
+    raise InputError(f"weighting: expected uniform, softmax or inverse, found '{weighting}'")
+
+
 def nearest(query: Tensor, pool: Tensor, k: int = 4, own: slice | None = None) -> Tensor:
-    """Rows of the pool with the smallest `1 - cosine` to each frame: `(T, k)` int64, nearest first.
+    """Rows of the pool with the smallest `1 - cosine` to each frame: `(T, k)` int64, nearest first."""
+    return neighbours(query, pool, k, own)[1]
+
+
+def neighbours(query: Tensor, pool: Tensor, k: int = 4, own: slice | None = None) -> tuple[Tensor, Tensor]:
+    """Cosines `(T, k)` float32 and rows `(T, k)` int64 of the `k` nearest frames of the pool, nearest first.
 
     Peak memory beyond the arguments is about `4 * BLOCK_MIB`, whatever the lengths.
     """
@@ -57,11 +100,14 @@ def nearest(query: Tensor, pool: Tensor, k: int = 4, own: slice | None = None) -
     budget = int(BLOCK_MIB * 2**20) // 4
     pool_step = min(len(pool), max(k, budget // pool.shape[1]))
     query_step = max(1, budget // max(pool_step, query.shape[1]))
-    parts = [_nearest(q, pool, k, own, pool_step) for q in query.split(query_step)]
-    return torch.cat(parts) if parts else torch.empty(0, k, dtype=torch.int64, device=query.device)
+    if len(query) == 0:
+        empty = torch.empty(0, k, device=query.device)
+        return empty, empty.long()
+    parts = [_neighbours(q, pool, k, own, pool_step) for q in query.split(query_step)]
+    return torch.cat([values for values, _ in parts]), torch.cat([rows for _, rows in parts])
 
 
-def _nearest(query: Tensor, pool: Tensor, k: int, own: slice | None, step: int) -> Tensor:
+def _neighbours(query: Tensor, pool: Tensor, k: int, own: slice | None, step: int) -> tuple[Tensor, Tensor]:
     q = unit(query)
     best = torch.full((len(q), k), -torch.inf, device=q.device)
     where = torch.zeros((len(q), k), dtype=torch.int64, device=q.device)
@@ -73,9 +119,9 @@ def _nearest(query: Tensor, pool: Tensor, k: int, own: slice | None, step: int) 
         values, rows = similarity.topk(min(k, len(block)), dim=1)
         best, order = torch.cat([best, values], dim=1).topk(k, dim=1)
         where = torch.cat([where, rows + start], dim=1).gather(1, order)
-    return where
+    return best, where
 
 
 def unit(frames: Tensor) -> Tensor:
-    """Rows scaled to length 1, in float32; a row of zeros stays zero."""
-    return torch.nn.functional.normalize(frames.float(), dim=1)
+    """Rows `(..., D)` scaled to length 1, in float32; a row of zeros stays zero."""
+    return torch.nn.functional.normalize(frames.float(), dim=-1)

@@ -1,22 +1,30 @@
-"""A list of trials to converted recordings, with one JSON line each."""
+"""A table of trials to converted recordings, with one JSON line each: a row of the evaluation."""
 
 from __future__ import annotations
 
+import json
 import logging
+import resource
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from vcpipe import __version__, audio
-from vcpipe.manifest import Utterance, read_table, shard_names, write_lines
+from vcpipe.manifest import Utterance, atomic_path, by_speaker, read_table, shard_names, write_lines
 from vcpipe.settings import Slice, check
 from vcpipe.store import Shards
-from vcpipe.systems.knnvc.config import ConvertSettings
+from vcpipe.systems.knnvc import linear, methods, world
+from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter, Frames
-from vcpipe.trials import Trial, draw_trials, read_trials
+from vcpipe.trials import Trial, read_trials, reference_samples, to_themselves
 
 log = logging.getLogger(__name__)
+
+Conversion = Callable[[Trial], audio.Wave]
 
 
 def render(
@@ -26,18 +34,21 @@ def render(
     audio_folder: Path,
     match_folder: Path,
     synthesis_folder: Path,
-    trials: Path | None,
+    trials: Path,
     out: Path,
     device: torch.device,
+    threads: int,
 ) -> None:
-    """Converts every trial; writes `<out's folder>/audio/*.wav` and, when all are done, `out` as JSON lines.
+    """Converts every trial; writes `audio/*.wav`, `system.json` and, when all are done, `out` as JSON lines.
 
     The frames of sources and references come from the feature shards, which the slice ties to the run's extractors.
     """
     utterances = read_table(manifest, Utterance)
-    demo = made_by["demo"]
-    chosen = read_trials(trials, utterances) if trials else draw_trials(utterances, demo["pairs"], demo["seed"])
+    row: RowSettings = check(RowSettings, made_by["row"], "the row")
     settings: ConvertSettings = check(ConvertSettings, made_by["convert"], "knnvc.convert")
+    chosen = read_trials(trials, utterances)
+    if row.same_speaker:
+        chosen = to_themselves(chosen, utterances)
     converter = Converter.load(run, device)
     names = shard_names(made_by["wav"]["shards"])
     lines = []
@@ -46,60 +57,172 @@ def render(
         Shards(match_folder, names, made_by["match"]) as match,
         Shards(synthesis_folder, names, made_by["synthesis"]) as synthesis,
     ):
-        pools: dict[tuple[Utterance, ...], Frames] = {}
+        voices = Voices(utterances, chosen, waves, match, synthesis)
+        convert = _by_world(voices, settings) if settings.method == "world" else _by_units(voices, converter, settings)
         for trial in chosen:
-            if trial.references not in pools:
-                pools[trial.references] = _frames([u.utt_id for u in trial.references], match, synthesis)
             started = time.monotonic()
-            source = _frames([trial.source.utt_id], match, synthesis)
-            converted = converter.convert(
-                source, pools[trial.references], settings.topk, settings.alpha, settings.loudness_lufs
-            )
+            converted = convert(trial)
             elapsed_s = time.monotonic() - started
-            lines.append(_line(trial, converted, waves, converter, settings, elapsed_s, out.parent))
+            line = _line(out.parent.name, trial, converted, converter.grid.rate, settings, elapsed_s)
+            audio.save(out.parent / line["converted"], converted, converter.grid.rate)
+            lines.append(line)
+    about = _about(out.parent.name, row, converter, settings, run, device, threads)
+    with atomic_path(out.parent / "system.json") as tmp:
+        tmp.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     write_lines(out, lines)
     log.info("%s: %d conversions", out, len(lines))
 
 
-def _frames(utt_ids: list[str], match: Shards, synthesis: Shards) -> Frames:
-    found = torch.cat([torch.from_numpy(match.read(utt_id)) for utt_id in utt_ids])
-    same = match.folder == synthesis.folder
-    return Frames(found, found if same else torch.cat([torch.from_numpy(synthesis.read(u)) for u in utt_ids]))
+class Voices:
+    """What is known of the speakers of some trials: their frames and recordings, each pool read once."""
+
+    def __init__(
+        self, utterances: list[Utterance], trials: list[Trial], waves: Shards, match: Shards, synthesis: Shards
+    ):
+        self.waves, self._match, self._synthesis = waves, match, synthesis
+        self._speakers = dict(by_speaker(utterances))
+        self._sources = {trial.source for trial in trials}
+        self._pools: dict[tuple[tuple[str, int], ...], Frames] = {}
+        self.names = sorted({trial.target for trial in trials} | {trial.source.speaker for trial in trials})
+
+    def source(self, trial: Trial) -> Frames:
+        """The frames of a trial's source."""
+        return self._frames([(trial.source.utt_id, trial.source.n_samples)])
+
+    def target(self, trial: Trial) -> Frames:
+        """The frames of a trial's references, as much of them as may be heard."""
+        heard = zip(trial.references, reference_samples(trial), strict=True)
+        return self._pool(tuple((u.utt_id, n) for u, n in heard))
+
+    def others(self, speaker: str) -> list[Utterance]:
+        """A speaker's recordings that are no source of any trial; empty where all are."""
+        return [u for u in self._speakers[speaker] if u not in self._sources]
+
+    def own(self, trial: Trial) -> Frames | None:
+        """The frames of other recordings of the source's speaker; None where there are none."""
+        return self.of(trial.source.speaker)
+
+    def of(self, speaker: str) -> Frames | None:
+        """The frames of a speaker's recordings that are no source; None where there are none."""
+        others = self.others(speaker)
+        return self._pool(tuple((u.utt_id, u.n_samples) for u in others)) if others else None
+
+    def _pool(self, heard: tuple[tuple[str, int], ...]) -> Frames:
+        if heard not in self._pools:
+            self._pools[heard] = self._frames(list(heard))
+        return self._pools[heard]
+
+    def _frames(self, heard: list[tuple[str, int]]) -> Frames:
+        found = _read(self._match, heard)
+        same = self._match.folder == self._synthesis.folder
+        return Frames(found, found if same else _read(self._synthesis, heard))
+
+
+def _read(shards: Shards, heard: list[tuple[str, int]]) -> Tensor:
+    """The frames of recordings on end, of each as many samples as may be heard."""
+    hop = shards.parts[0].grid.hop
+    return torch.cat([torch.from_numpy(shards.read(utt_id)[: n // hop]) for utt_id, n in heard])
+
+
+def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -> Conversion:
+    options, loudness = _options(settings), settings.loudness_lufs
+    content = _content(voices, settings.rank) if settings.method == "linear_factorised" else None
+    ready: dict[tuple[str, tuple[Utterance, ...], float], methods.Method] = {}
+
+    def convert(trial: Trial) -> audio.Wave:
+        source = voices.source(trial)
+        own = voices.own(trial) if methods.needs_source_pool(settings.method) else None
+        key = (trial.source.speaker if own is not None else trial.source.utt_id, trial.references, trial.reference_s)
+        if key not in ready:
+            ready.clear()  # trials come source by source: one pair of voices at a time is enough
+            ready[key] = methods.prepare(options, source if own is None else own, voices.target(trial), content)
+        units = ready[key](source).to(converter.device)
+        return converter.speak(torch.lerp(units, source.synthesis.to(units), settings.alpha), loudness)
+
+    return convert
+
+
+def _by_world(voices: Voices, settings: ConvertSettings) -> Conversion:
+    known: dict[tuple[tuple[str, int], ...], world.Voice] = {}
+
+    def voice(heard: list[tuple[str, int]]) -> world.Voice:
+        key = tuple(heard)
+        if key not in known:
+            known[key] = world.voice([voices.waves.read(utt_id)[:n, 0] for utt_id, n in heard])
+        return known[key]
+
+    def convert(trial: Trial) -> audio.Wave:
+        others = voices.others(trial.source.speaker) or [trial.source]
+        own = voice([(u.utt_id, u.n_samples) for u in others])
+        heard = zip(trial.references, reference_samples(trial), strict=True)
+        target = voice([(u.utt_id, n) for u, n in heard])
+        rate = trial.source.sample_rate
+        wave = world.convert(voices.waves.read(trial.source.utt_id)[:, 0], own, target, rate, settings.scale)
+        return wave if settings.loudness_lufs is None else audio.to_loudness(wave, rate, settings.loudness_lufs)
+
+    return convert
+
+
+def _content(voices: Voices, rank: int) -> linear.Content:
+    """What the speakers of all trials have in common; the one with most speech is the measure of the others."""
+    pools = [pool for pool in map(voices.of, voices.names) if pool is not None]
+    return linear.factorise(sorted(pools, key=len, reverse=True), rank)
+
+
+def _options(settings: ConvertSettings) -> methods.Options:
+    names = methods.Options.__dataclass_fields__
+    return methods.Options(**settings.model_dump(include=set(names)))
 
 
 def _line(
-    trial: Trial,
-    converted: audio.Wave,
-    waves: Shards,
-    converter: Converter,
-    settings: ConvertSettings,
-    elapsed_s: float,
-    folder: Path,
-) -> dict[str, object]:
-    rate = converter.grid.rate
-    name = f"{trial.source.utt_id}-as-{trial.target}".replace("/", "_")
-    reference = trial.references[0]
-    files = {
-        "source": waves.read(trial.source.utt_id)[:, 0],
-        "reference": waves.read(reference.utt_id)[:, 0],
-        "converted": converted,
-    }
-    for kind, wave in files.items():
-        audio.save(folder / "audio" / f"{name}-{kind}.wav", wave, rate)
+    row: str, trial: Trial, converted: audio.Wave, rate: int, settings: ConvertSettings, elapsed_s: float
+) -> dict[str, Any]:
+    seconds = len(converted) / rate
     return {
-        "name": name,
+        "name": trial.name,
+        "row": row,
         "system": "knnvc",
         "text": trial.source.text,
         "source_utt": trial.source.utt_id,
         "source_speaker": trial.source.speaker,
         "source_split": trial.source.split,
         "target_speaker": trial.target,
-        "reference_utt": reference.utt_id,
         "references": [u.utt_id for u in trial.references],
-        "reference_s": round(sum(u.n_samples for u in trial.references) / rate, 2),
-        **{kind: f"audio/{name}-{kind}.wav" for kind in files},
+        "reference_utt": trial.references[0].utt_id,
+        "reference_s": round(sum(reference_samples(trial)) / trial.source.sample_rate, 2),
+        "seed": trial.seed,
+        "converted": f"audio/{trial.name}.wav",
         "settings": settings.model_dump(mode="json"),
-        "seconds": round(len(converted) / rate, 3),
-        "rtf": round(elapsed_s / max(len(converted) / rate, 1e-9), 4),
+        "seconds": round(seconds, 3),
+        "rtf": round(elapsed_s / max(seconds, 1e-9), 4),
         "vcpipe": __version__,
+    }
+
+
+def _about(
+    name: str,
+    row: RowSettings,
+    converter: Converter,
+    settings: ConvertSettings,
+    run: Path,
+    device: torch.device,
+    threads: int,
+) -> dict[str, Any]:
+    """What the row is, what it was made with, and what that took. Parameters are those that were trained."""
+    parts = [] if settings.method == "world" else list(converter.vocoder.parameters())
+    return {
+        "row": name,
+        "system": "knnvc",
+        "label": row.label or name,
+        "kind": row.kind,
+        "about": row.about,
+        "parameters": sum(p.numel() for p in parts),
+        "model_mib": round(sum(p.numel() * p.element_size() for p in parts) / 2**20, 2),
+        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "device": str(device),
+        "threads": threads,
+        "speaker_encoder": None,
+        "models": {} if settings.method == "world" else {**converter.revisions(), "vocoder": converter.identity},
+        "settings": settings.model_dump(mode="json"),
+        "run": "" if settings.method == "world" else str(run),
     }

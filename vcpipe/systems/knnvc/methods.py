@@ -1,0 +1,98 @@
+"""One door to every way from the source's frames to units in another voice; none of them is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vcpipe.errors import InputError
+from vcpipe.systems.knnvc import linear, match
+from vcpipe.systems.knnvc.smooth import smooth_neighbours
+
+if TYPE_CHECKING:
+    from vcpipe.systems.knnvc.converter import Frames
+
+Method = Callable[["Frames"], Tensor]
+"""Frames of one source to units `(T, E)` float32 on the source's device."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The method of a conversion and what belongs to it: keys of `knnvc.convert`."""
+
+    method: str = "knn"
+    topk: int = 4
+    weighting: str = "uniform"
+    temperature: float = 0.01
+    smoothness: float = 0.0
+    candidates: int = 32
+    ridge: float = 0.01
+    bias: bool = False
+    orthogonal: bool = False
+    scale: bool = False
+
+
+def units(
+    options: Options,
+    source: Frames,
+    source_pool: Frames | None,
+    pool: Frames,
+    content: linear.Content | None = None,
+) -> Tensor:
+    """The units of one source in the voice of a pool: `(T, E)` float32 on the source's device.
+
+    Args:
+        options: the method and what belongs to it.
+        source: frames of the recording that is converted.
+        source_pool: frames of other recordings of its speaker, for the methods that must know both voices; the source
+            itself where there are none.
+        pool: frames of the target.
+        content: what `linear.factorise` found, for `linear_factorised`.
+    """
+    return prepare(options, source if source_pool is None else source_pool, pool, content)(source)
+
+
+def prepare(options: Options, source_pool: Frames, pool: Frames, content: linear.Content | None = None) -> Method:
+    """The method for one pair of voices: what is fitted is fitted here, once for all sources of this speaker.
+
+    Raises:
+        InputError: for a method without units, and where the frames are too few.
+    """
+    if options.method == "knn":
+        return lambda source: _knn(options, source, pool)
+    if options.method == "none":
+        return lambda source: source.synthesis.float()
+    if options.method == "linear":
+        return _affine(linear.fit(source_pool, pool, options.ridge, options.bias, options.orthogonal))
+    if options.method == "linear_factorised":
+        if content is None:
+            raise InputError("linear_factorised: no factorisation of several speakers; make one with linear.factorise")
+        return _affine(content.convert(source_pool, pool, options.ridge))
+    if options.method == "mean":
+        return _affine(linear.shift(source_pool, pool, options.scale))
+    raise InputError(
+        f"method '{options.method}': expected one that makes units (knn, linear, linear_factorised, mean, none); "
+        "world makes recordings of recordings"
+    )
+
+
+def needs_source_pool(method: str) -> bool:
+    """Whether other recordings of the source's speaker are of use."""
+    return method in {"linear", "linear_factorised", "mean", "world"}
+
+
+def _affine(voice: linear.Affine) -> Method:
+    return lambda source: voice(source.synthesis)
+
+
+def _knn(options: Options, source: Frames, pool: Frames) -> Tensor:
+    synthesis = match.check_synthesis(pool.match, pool.synthesis)
+    with torch.inference_mode():
+        similarity, rows = smooth_neighbours(
+            source.match, pool.match, options.topk, options.smoothness, options.candidates
+        )
+        return match.average(rows, synthesis, match.weights(similarity, options.weighting, options.temperature))
