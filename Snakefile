@@ -11,6 +11,9 @@
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 # Not used unless `--sdm apptainer` asks for it; the jobs run in the environment that runs snakemake (`make env`).
 container: "docker://python:3.11-slim"
 

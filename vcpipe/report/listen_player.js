@@ -72,13 +72,13 @@ const player = (() => {
   };
 
   const tick = () => {
-    if (current && !audio.seeking) draw(current, audio.currentTime);
+    if (current && !audio.seeking) draw(current, audio.ended ? 0 : audio.currentTime);
     if (!audio.paused && !still.matches) requestAnimationFrame(tick);
   };
   audio.addEventListener("play", () => { label(); tick(); });
   audio.addEventListener("pause", label);
   audio.addEventListener("timeupdate", () => { if (still.matches || audio.paused) tick(); });
-  audio.addEventListener("ended", () => { label(); draw(current, 0); });
+  audio.addEventListener("ended", () => { label(); tick(); });
 
   const ticks = (kind, places) => make("span", { class: kind, "aria-hidden": "true" }, ...places.map(([text, height]) => {
     const tick = make("i", {}, text);

@@ -160,7 +160,7 @@ def _row(row: Row, columns: Sequence[Measure], best: Mapping[str, float | None])
                 "group": measure.group,
                 "merit": "" if found is None else found["value"] if good is None else good,
                 "words": minus(number(measure, found["value"] if found else None)),
-                "interval": interval(measure, found["low"], found["high"]) if found and "low" in found else "",
+                "interval": _whiskers(measure, found or {}),
                 "classes": " ".join(
                     filter(None, ("first" if measure.group != group else "", "best" if is_best else ""))
                 ),
@@ -180,10 +180,7 @@ def _plot(measure: Measure, rows: Sequence[Row]) -> dict[str, Any]:
     """The rows that have a measure, the best on top and the reference rows below."""
     there = [(row, found) for row in rows if (found := _found(row, measure))]
     there.sort(key=lambda pair: (pair[0]["kind"] == "reference", -(merit(measure, pair[1]["value"]) or 0.0)))
-    lines = [
-        (row["label"], *(measure.scale * found[key] for key in ("low", "value", "high")), row["kind"])
-        for row, found in there
-    ]
+    lines = [(row["label"], *(measure.scale * end for end in _ends(found)), row["kind"]) for row, found in there]
     return {
         "label": measure.label,
         "unit": measure.unit,
@@ -191,6 +188,17 @@ def _plot(measure: Measure, rows: Sequence[Row]) -> dict[str, Any]:
         "meaning": measure.meaning,
         "picture": plots.intervals(lines, measure.label, measure.unit),
     }
+
+
+def _whiskers(measure: Measure, found: Mapping[str, Any]) -> str:
+    """The interval in words; empty for costs, and where none can be given."""
+    return "" if found.get("low") is None else interval(measure, found["low"], found["high"])
+
+
+def _ends(found: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Low, value and high; where no interval can be given, as of one speaker, it is drawn without width."""
+    value = found["value"]
+    return (value, value, value) if found["low"] is None else (found["low"], value, found["high"])
 
 
 def _reach(overview: Mapping[str, Any], measure: str) -> float:

@@ -54,8 +54,20 @@ rule judge:
         audio=EVALUATED_SHARDS,
     output:
         rows="results/demo/{row}/judged.jsonl",
-        metrics="results/demo/{row}/metrics.json",
-        protocol="results/demo/{row}/protocol.json",
+        metrics=report(
+            "results/demo/{row}/metrics.json",
+            caption="../report/metrics.rst",
+            category="Evaluation",
+            subcategory="Rows",
+            labels={"row": "{row}", "file": "figures"},
+        ),
+        protocol=report(
+            "results/demo/{row}/protocol.json",
+            caption="../report/protocol.rst",
+            category="Evaluation",
+            subcategory="Rows",
+            labels={"row": "{row}", "file": "protocol"},
+        ),
     log:
         "logs/judge/{row}.log",
     benchmark:
@@ -73,10 +85,16 @@ rule evaluate:
     input:
         protocols=expand("results/demo/{row}/protocol.json", row=ROWS),
     output:
-        multiext("results/evaluation/overview", ".json", ".csv"),
+        json="results/evaluation/overview.json",
+        csv=report(
+            "results/evaluation/overview.csv",
+            caption="../report/overview.rst",
+            category="Evaluation",
+            labels={"row": "all", "file": "table"},
+        ),
     log:
         "logs/evaluate.log",
     params:
         rows=expand("results/demo/{row}", row=ROWS),
     shell:
-        "vcpipe overview --out $(dirname {output[0]:q}) {params.rows:q} 2> {log:q}"
+        "vcpipe overview --out $(dirname {output.json:q}) {params.rows:q} 2> {log:q}"

@@ -8,7 +8,9 @@ rule demo_page:
         protocol="results/demo/{row}/protocol.json",
         audio=EVALUATED_SHARDS,
     output:
-        "results/demo/{row}/index.html",
+        report(
+            "results/demo/{row}/index.html", caption="../report/demo.rst", category="Demo", labels={"system": "{row}"}
+        ),
     log:
         "logs/demo_page/{row}.log",
     wildcard_constraints:
@@ -34,7 +36,12 @@ rule stats_page:
         quality=tables("results/audio/{audio}/{corpus}/quality/{shard}.csv"),
         f0=f0_shards,
     output:
-        page=report("results/stats/{audio}/{corpus}/index.html", category="Corpora", labels={"corpus": "{corpus}"}),
+        page=report(
+            "results/stats/{audio}/{corpus}/index.html",
+            caption="../report/stats.rst",
+            category="Corpora",
+            labels={"corpus": "{corpus}"},
+        ),
         tables=multiext(
             "results/stats/{audio}/{corpus}/", "utterances.csv", "speakers.csv", "corpus.csv", "corpus.json"
         ),
