@@ -334,7 +334,7 @@ def test_parents_of_two_copies_at_one_rate_are_refused() -> None:
         ({"audio": {"16k": []}}, r"'audio.16k': expected keys with values, found \[\]"),
         ({"audio": []}, r"'audio': expected named copies.*found \[\]"),
         ({"features": []}, r"'features': expected named entries, found \[\]"),
-        ({"judge": 0}, "'evaluate': expected keys with values, found 0"),
+        ({"evaluate": 0}, "'evaluate': expected keys with values, found 0"),
     ],
 )
 def test_what_yaml_makes_of_slips_is_refused_not_taken_for_nothing(raw: dict[Any, Any], words: str) -> None:
@@ -344,7 +344,7 @@ def test_what_yaml_makes_of_slips_is_refused_not_taken_for_nothing(raw: dict[Any
 
 def test_no_audio_block_is_one_copy_at_16_khz_and_an_empty_entry_is_its_defaults() -> None:
     bare = load({"corpora": COPIES["corpora"], "features": {"tiny": {"kind": "tiny_random"}}})
-    empty = load({"corpora": COPIES["corpora"], "audio": {"16k": None}, "judge": None})
+    empty = load({"corpora": COPIES["corpora"], "audio": {"16k": None}, "evaluate": None})
     assert list(bare.audio) == ["16k"] and bare.audio == empty.audio
 
 

@@ -34,6 +34,8 @@ SAFE_UNQUOTED = {
     "threads": "a number",
     "params.shards": "a number of the schema",
     "params.max_reject_share": "a number of the schema",
+    "params.pairs": "a number of the schema",
+    "params.seed": "a number of the schema",
     "params.model": "quoted where it is made",
     "params.f0": "quoted where it is made",
     "params.trainer": "a number in words of ours",

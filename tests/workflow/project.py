@@ -35,6 +35,7 @@ def config(root: Path) -> dict[str, Any]:
             "synthesis": "other",
             "prematch": {"min_pool_s": 0.5},
             "generator": {"preset": "vocos_small", "width": 8, "depth": 1},
+            "rows": {"mean_shift": {"convert": {"method": "mean"}}, "world": {"convert": {"method": "world"}}},
             "training": {"preset": "cpu", "steps": 4, "batch": 2, "segment_frames": 8, "validate_every": 2},
         },
         "evaluate": {"pairs": 2, "quality": []},
