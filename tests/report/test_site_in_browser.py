@@ -27,13 +27,12 @@ async () => {
   const player = document.getElementById("player");
   const found = [];
   for (const button of document.querySelectorAll(".sound .play")) {
-    const moved = new Promise((done, fail) => {
-      const look = () => { if (player.currentTime > 0) { player.removeEventListener("timeupdate", look); done(); } };
-      player.addEventListener("timeupdate", look);
-      setTimeout(() => fail(`${button.getAttribute("aria-label")} does not play`), 20000);
-    });
     button.click();
-    await moved;
+    const until = performance.now() + 20000;
+    while (!player.currentTime) {
+      if (performance.now() > until) throw new Error(`${button.getAttribute("aria-label")} does not play`);
+      await new Promise((done) => setTimeout(done, 5));
+    }
     const shown = document.querySelectorAll(".current").length;
     found.push([player.currentSrc.split("/").pop(), player.duration, player.readyState, shown]);
   }
