@@ -51,7 +51,7 @@ def slices(raw: dict[str, Any]) -> dict[str, str]:
         ("features.whisper_l2.layer", 3, {"feature", "prematch", "train", "render", "linear"}),
         ("knnvc.prematch.topk", 5, {"prematch", "train", "render", "linear"}),
         ("knnvc.training.lr", 1e-4, {"train", "render", "linear"}),
-        ("knnvc.generator", {"preset": "vocos_small", "depth": 5}, {"train", "render", "linear"}),
+        ("knnvc.generator", {"preset": "source_filter_small", "depth": 5}, {"train", "render", "linear"}),
         ("knnvc.convert.alpha", 0.5, {"render", "linear"}),
         ("knnvc.rows.linear.convert.ridge", 0.5, {"linear"}),
         ("evaluate.enrolment", 3, {"judge"}),

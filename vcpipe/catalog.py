@@ -36,6 +36,7 @@ FEATURES = {
     "contentvec": "vcpipe.features.contentvec",
     "ecapa": "vcpipe.features.ecapa",
     "energy": "vcpipe.features.energy",
+    "envelope": "vcpipe.features.envelope",
     "f0": "vcpipe.features.f0",
     "f0_agreement": "vcpipe.features.f0_agreement",
     "ge2e": "vcpipe.features.ge2e",

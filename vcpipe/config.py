@@ -39,11 +39,12 @@ REFERENCE_ROWS = ("recordings", "source", "noise")
 class SystemShards(NamedTuple):
     """Shards that a system derives of a corpus, as a row of the `SHARDS` of its `config` module.
 
-    `slice` answers what they are made under, `like` the feature whose rows and columns they have.
+    `slice` answers what they are made under, `like` the features whose columns they have, all of one copy; none where
+    the config does not ask for such shards.
     """
 
     slice: Callable[[Config, str], Slice]
-    like: Callable[[Config], str]
+    like: Callable[[Config], Sequence[str]]
 
 
 class Config(Settings):
@@ -144,7 +145,8 @@ class Config(Settings):
         """What the systems of the config derive beside its features, by name."""
         out: dict[str, SystemShards] = {}
         for system in self.systems:
-            out |= getattr(catalog.system_config(system), "SHARDS", {})
+            shards: dict[str, SystemShards] = getattr(catalog.system_config(system), "SHARDS", {})
+            out |= {name: made for name, made in shards.items() if made.like(self)}
         return out
 
     def check_alike(self, a: str, b: str, where: str) -> None:

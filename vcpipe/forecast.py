@@ -82,9 +82,9 @@ def _of_systems(config: Config, corpus: str, of_copy: Mapping[str, Length]) -> d
         return {}
     out = {}
     for name, shards in config.of_systems().items():
-        feature = shards.like(config)
-        length = of_copy[config.copy_of(feature)]
-        out[name] = feature_bytes(config.features[feature], length, config.corpora[corpus].shards)
+        features = shards.like(config)
+        length = of_copy[config.copy_of(features[0])]
+        out[name] = sum(feature_bytes(config.features[f], length, config.corpora[corpus].shards) for f in features)
     return out
 
 
@@ -98,8 +98,8 @@ def _pack(config: Config, pack: str, of_copy: Mapping[str, Length], results: Pat
             if name in config.audio:
                 size += round(length.seconds * config.audio[name].rate * PACKED_BYTES[settings.form])
             else:
-                feature = derived[name].like(config) if name in derived else name
-                size += feature_bytes(config.features[feature], length, 1)
+                features = derived[name].like(config) if name in derived else [name]
+                size += sum(feature_bytes(config.features[feature], length, 1) for feature in features)
     found = sum(file.stat().st_size for file in (results / "packs" / pack).glob("*.tar"))
     return Entry(f"pack {pack}", settings.corpus, size if length.seconds else 0, found)
 

@@ -10,7 +10,9 @@ from vcpipe.vocoders.config import (
     GENERATORS,
     REVISION,
     HifiGanSettings,
+    SourceFilterSettings,
     TrainingSettings,
+    check_dim,
     check_rates,
     generator_settings,
     of_slice,
@@ -60,12 +62,32 @@ def test_rates_that_miss_the_hop_are_refused_with_both_numbers():
         ({"preset": "hifigan_v1", "channels": 100}, "cannot be halved 4 times"),
         ({"preset": "vocos_small", "widht": 3}, "did you mean 'width'"),
         ({"width": 3}, "expected a preset"),
+        ({"preset": "source_filter_small", "overlap": 3}, "overlap"),
+        ({"preset": "source_filter_small", "bands": 1}, "bands"),
     ],
 )
 def test_mistakes_are_named_with_their_key(value, words):
     with pytest.raises(InputError, match=words) as error:
         generator_settings(value, "knnvc.generator")
     assert "knnvc.generator" in str(error.value)
+
+
+def test_source_filter_needs_an_even_hop_and_the_columns_of_its_envelope_and_f0():
+    settings = generator_settings({"preset": "source_filter_small", "bands": 10, "parts": 2}, "x")
+    assert isinstance(settings, SourceFilterSettings)
+    check_dim(settings, 22, "knnvc.generator")
+    with pytest.raises(InputError, match=r"knnvc\.generator.*have 21 columns, source_filter needs 22 or more"):
+        check_dim(settings, 21, "knnvc.generator")
+    check_dim(generator_settings("vocos_small", "x"), 1, "x")
+    with pytest.raises(InputError, match="needs an even hop, the units have 441"):
+        check_rates(settings, 441, "x")
+
+
+def test_a_run_whose_units_have_no_room_for_the_envelope_is_refused():
+    slice_ = made_by(generator=generator_settings("source_filter_small", "g").model_dump(mode="json"))
+    with pytest.raises(InputError, match="here generator.*have 16 columns, source_filter needs 258"):
+        of_slice(slice_, "here")
+    assert of_slice(slice_ | {"units": {"grid": "16000/320", "dim": 258}}, "here").in_dim == 258
 
 
 def test_training_preset_and_overrides():

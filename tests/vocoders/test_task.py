@@ -9,6 +9,7 @@ from vcpipe.vocoders import task
 from vcpipe.vocoders.config import TrainingSettings, VocoderConfig, generator_settings
 
 TINY = {"preset": "vocos_small", "width": 16, "depth": 1}
+PITCHED = {"preset": "source_filter_small", "width": 16, "depth": 1, "bands": 2, "parts": 1, "filters": 1}
 CPU = torch.device("cpu")
 
 
@@ -120,7 +121,7 @@ def test_averaged_weights_are_judged_and_exported_and_own_weights_stay():
     assert state.modules["model"].training
 
 
-@pytest.mark.parametrize("generator", [TINY, {"preset": "hifigan_small", "channels": 16, "pre_dim": 8}])
+@pytest.mark.parametrize("generator", [TINY, {"preset": "hifigan_small", "channels": 16, "pre_dim": 8}, PITCHED])
 def test_exported_weights_rebuild_to_the_same_numbers(generator):
     cfg = config(generator, ema=None)
     state = build(cfg)
@@ -132,8 +133,9 @@ def test_exported_weights_rebuild_to_the_same_numbers(generator):
         **cfg.model_dump(mode="json", include={"generator", "training"}),
     }
     model = task.rebuild(slice_, task.export(state), "here")
+    assert not model.training
     x = torch.randn(1, 7, 5)
-    torch.testing.assert_close(model(x), state.modules["model"](x))
+    torch.testing.assert_close(model(x), state.modules["model"].eval()(x))
 
 
 def test_shows_sounds_and_pictures():
@@ -154,3 +156,28 @@ def test_fine_tuning_starts_from_a_checkpoint(tmp_path):
         config({"preset": "hifigan_small", "channels": 16, "pre_dim": 8}, init_generator=str(tmp_path / "g.pt"))
     )
     assert same(weights(first, "model"), weights(second, "model"))
+
+
+def test_the_source_filter_hears_the_rate():
+    cfg = config(PITCHED).model_copy(update={"rate": 24000})
+    assert task.build(cfg, CPU).modules["model"].rate == 24000
+
+
+@pytest.mark.parametrize("training", [{"ema": 0.9}, {"adversarial_from": 0}, {"precision": "bf16"}])
+def test_the_source_filter_is_trained_and_judged_as_any(training):
+    state = build(config(PITCHED, **training))
+    own = weights(state, "model")
+    losses = task.step(state, pitched_batch())
+    assert all(map(math.isfinite, losses.values())) and state.step == 1
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in state.modules["model"].parameters())
+    assert not same(own, weights(state, "model"))
+    assert task.validate(state, [pitched_batch()]) == task.validate(state, [pitched_batch()])
+
+
+def pitched_batch(frames=12):
+    """Units of one column of content, two bands, 100 to 300 Hz and a voicing that comes and goes."""
+    found = batch(frames)
+    voiced = (torch.arange(frames) % 6 > 1).float().expand(2, -1)
+    hz = voiced * torch.linspace(100, 300, frames)
+    bands = -6 + found["units"][..., 1:3]
+    return {**found, "units": torch.cat([found["units"][..., :1], bands, hz[..., None], voiced[..., None]], dim=-1)}

@@ -6,7 +6,7 @@ Source: Morise, Yokomori, Ozawa, "WORLD: a vocoder-based high-quality speech syn
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
@@ -87,16 +87,21 @@ class WorldExtractor(SignalExtractor):
 
 
 def f0_at_cells(
-    wave: NDArray[np.float32], grid: Grid, floor_hz: float, ceil_hz: float
+    wave: NDArray[np.float32],
+    grid: Grid,
+    floor_hz: float,
+    ceil_hz: float,
+    method: Literal["harvest", "dio"] = "harvest",
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Harvest's f0 `(T,)` in Hz (0 = unvoiced) at the centres `(T,)`, in seconds, of the cells of `(N,)` samples."""
+    """The f0 `(T,)` in Hz (0 = unvoiced) at the centres `(T,)`, in seconds, of the cells of `(N,)` samples."""
     import numpy as np
 
-    from vcpipe.f0 import harvest
+    from vcpipe.f0 import dio, harvest
     from vcpipe.f0.grid import on_grid
 
     hop_s = grid.hop / grid.rate
-    track = harvest.track(wave, grid.rate, floor_hz=floor_hz, ceil_hz=ceil_hz, frame_s=hop_s)
+    module = {"harvest": harvest, "dio": dio}[method]
+    track = module.track(wave, grid.rate, floor_hz=floor_hz, ceil_hz=ceil_hz, frame_s=hop_s)
     f0_hz = on_grid(track, grid, len(wave))[:, 0].astype(np.float64)
     return f0_hz, np.asarray((np.arange(len(f0_hz)) + 0.5) * hop_s, np.float64)
 

@@ -165,14 +165,19 @@ def mel_filters(rate: int, n_fft: int, mels: int, fmin: float, fmax: float) -> T
     Source: M. Slaney, Auditory Toolbox (1998); the same numbers as `librosa.filters.mel`.
     """
     bins = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * rate / n_fft
-    ends = torch.tensor([fmin, fmax], dtype=torch.float64)
-    low, high = _hz_to_mel(ends).tolist()
-    edges = _mel_to_hz(torch.linspace(low, high, mels + 2, dtype=torch.float64))
+    edges = mel_edges(mels, fmin, fmax)
     width = edges.diff()
     slope = edges[:, None] - bins
     rising, falling = -slope[:-2] / width[:-1, None], slope[2:] / width[1:, None]
     area = 2 / (edges[2:] - edges[:-2])
     return (torch.minimum(rising, falling).clamp(min=0) * area[:, None]).float()
+
+
+def mel_edges(mels: int, fmin: float, fmax: float) -> Tensor:
+    """`(mels + 2,)` Hz, float64, equally far apart on Slaney's scale: band i rises from i to i + 1, falls to i + 2."""
+    ends = torch.tensor([fmin, fmax], dtype=torch.float64)
+    low, high = _hz_to_mel(ends).tolist()
+    return _mel_to_hz(torch.linspace(low, high, mels + 2, dtype=torch.float64))
 
 
 # Slaney's scale is linear (3 mel per 200 Hz) up to 1 kHz, which is 15 mel, and 27 mel per factor 6.4 above.

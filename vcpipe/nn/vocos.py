@@ -30,7 +30,7 @@ class Vocos(nn.Module):
         self.blocks = nn.ModuleList(ConvNeXt(width, expand, scale=1 / depth) for _ in range(depth))
         self.last_norm = nn.LayerNorm(width)
         self.head = SpectrumHead(width, hop, overlap)
-        self.apply(_initialise)
+        self.apply(initialise)
 
     def forward(self, units: Tensor) -> Tensor:
         """`(B, T, D)` to `(B, 1, hop * T)`."""
@@ -62,16 +62,18 @@ class ConvNeXt(nn.Module):
 class SpectrumHead(nn.Module):
     """`(B, T, D)` to `(B, hop * T)`: a log-magnitude and an angle for every bin, then the inverse STFT.
 
-    Frame i is centred on the middle of its cell `[i*hop, (i+1)*hop)`, as the frames of the features are.
+    Frame i is centred on the middle of its cell `[i*hop, (i+1)*hop)`, as the frames of the features are. Who makes the
+    spectrum in another way asks `out` for another number of values a bin, and calls `out` and `invert` alone.
     """
 
     window: Tensor
 
-    def __init__(self, width: int, hop: int, overlap: int):
+    def __init__(self, width: int, hop: int, overlap: int, values: int = 2):
         super().__init__()
         self.hop, self.overlap = hop, overlap
         self.n_fft = hop * overlap
-        self.out = nn.Linear(width, 2 * (self.n_fft // 2 + 1))
+        self.bins = self.n_fft // 2 + 1
+        self.out = nn.Linear(width, values * self.bins)
         self.register_buffer("window", torch.hann_window(self.n_fft), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -96,7 +98,8 @@ class SpectrumHead(nn.Module):
         return torch.stack(padded).sum(0).flatten(1)
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
+    """First weights of a linear layer or a convolution, for `Module.apply`."""
     if isinstance(module, nn.Linear | nn.Conv1d):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -63,8 +63,30 @@ class VocosSettings(Settings):
     overlap: Literal[2, 4, 6, 8] = Field(4, description="length of the inverse STFT, in hops")
 
 
-GeneratorSettings = HifiGanSettings | VocosSettings
-ARCHS: dict[str, type[HifiGanSettings] | type[VocosSettings]] = {"hifigan": HifiGanSettings, "vocos": VocosSettings}
+class SourceFilterSettings(Settings):
+    """Shape of a source-filter generator, whose units end in `parts * bands` of an envelope and two of an f0."""
+
+    arch: Literal["source_filter"] = "source_filter"
+    width: PositiveInt = Field(224, description="channels of the blocks")
+    depth: PositiveInt = Field(6, description="number of blocks")
+    expand: PositiveInt = Field(3, description="hidden width of a block, in widths")
+    filters: PositiveInt = Field(2, description="in a frame; divides `parts` and the hop")
+    overlap: Literal[2, 4, 6, 8] = Field(4, description="length of the inverse STFT, in steps from filter to filter")
+    bands: int = Field(64, ge=2, description="mel bands of the envelope")
+    parts: PositiveInt = Field(4, description="instants of the envelope in a frame")
+
+    @property
+    def least_dim(self) -> int:
+        """Columns of units that hold an envelope and an f0, and no content before them."""
+        return self.parts * self.bands + 2
+
+
+GeneratorSettings = HifiGanSettings | VocosSettings | SourceFilterSettings
+ARCHS: dict[str, type[GeneratorSettings]] = {
+    "hifigan": HifiGanSettings,
+    "vocos": VocosSettings,
+    "source_filter": SourceFilterSettings,
+}
 
 GENERATORS: dict[str, dict[str, Any]] = {
     "hifigan_v1": {"arch": "hifigan"},
@@ -90,6 +112,7 @@ GENERATORS: dict[str, dict[str, Any]] = {
         "dilations": ((1, 3), (1, 3)),
     },
     "vocos_small": {"arch": "vocos"},
+    "source_filter_small": {"arch": "source_filter"},
 }
 """Presets. v2 and v3 are HiFi-GAN's shapes at 320 samples per frame."""
 
@@ -101,7 +124,7 @@ def generator_settings(value: str | Mapping[str, Any] | GeneratorSettings, where
         value: the name of a preset, `{preset: name, key: override}`, or a mapping with an `arch`.
         where: the config key to name in an error.
     """
-    if isinstance(value, HifiGanSettings | VocosSettings):
+    if isinstance(value, GeneratorSettings):
         return value
     values = _laid_over(GENERATORS, {"preset": value} if isinstance(value, str) else value, where)
     arch = str(values.get("arch"))
@@ -116,17 +139,37 @@ def generator_settings(value: str | Mapping[str, Any] | GeneratorSettings, where
 
 def check_rates(generator: GeneratorSettings, hop: int, where: str) -> None:
     """Refuses a generator that does not make `hop` samples of a frame; `where` is its config key."""
-    if isinstance(generator, VocosSettings):
+    if not isinstance(generator, HifiGanSettings):
         if hop % 2 and generator.overlap % 2 == 0:
             raise InputError(
                 f"config key '{where}': an inverse STFT needs an even hop, the units have {hop}; use hifigan"
             )
+        if isinstance(generator, SourceFilterSettings):
+            _check_filters(generator, hop, where)
         return
     product = math.prod(generator.rates)
     if product != hop:
         raise InputError(
             f"config key '{where}.rates': {' x '.join(map(str, generator.rates))} = {product} samples per frame, but "
             f"the units have a hop of {hop}; choose rates whose product is {hop}"
+        )
+
+
+def _check_filters(generator: SourceFilterSettings, hop: int, where: str) -> None:
+    if hop % (2 * generator.filters) or generator.parts % generator.filters:
+        raise InputError(
+            f"config key '{where}.filters': expected a number that divides half the hop of the units ({hop}) and the "
+            f"parts of the envelope ({generator.parts}), found {generator.filters}; set it to 1 or 2"
+        )
+
+
+def check_dim(generator: GeneratorSettings, dim: int, where: str) -> None:
+    """Refuses units of `dim` columns that lack what the generator needs; `where` is its config key."""
+    if isinstance(generator, SourceFilterSettings) and dim < generator.least_dim:
+        raise InputError(
+            f"config key '{where}': the units have {dim} columns, source_filter needs {generator.least_dim} or more: "
+            f"{generator.parts} parts of {generator.bands} bands of an envelope, then f0 and voicing; set the "
+            "generator's parts and bands to those of the feature `envelope`, and name an f0"
         )
 
 
@@ -207,7 +250,7 @@ TRAININGS: dict[str, dict[str, Any]] = {
 class VocoderConfig(Settings):
     """All that decides a vocoder: what the slice of its run says, checked."""
 
-    generator: HifiGanSettings | VocosSettings = Field(discriminator="arch")
+    generator: GeneratorSettings = Field(discriminator="arch")
     training: TrainingSettings
     rate: PositiveInt
     hop: PositiveInt
@@ -240,6 +283,7 @@ def of_slice(made_by: Slice, where: str) -> VocoderConfig:
         raise InputError(f"{where}: not the slice of a vocoder ({error!r}); train it again with snakemake") from None
     config: VocoderConfig = check(VocoderConfig, values, where)
     check_rates(config.generator, config.hop, f"{where} generator")
+    check_dim(config.generator, config.in_dim, f"{where} generator")
     return config
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from vcpipe.errors import InputError
 from vcpipe.nn.discriminators import hifigan_discriminators, small_discriminators
 from vcpipe.nn.hifigan import HifiGan, fused_weights
+from vcpipe.nn.source_filter import SourceFilter
 from vcpipe.nn.vocos import Vocos
 from vcpipe.training.settings import lr_at
 from vcpipe.training.state import Batch, Shown, State, set_lr, start_ema, update_ema
@@ -29,6 +30,7 @@ from vcpipe.vocoders.config import (
     HifiGanSettings,
     LossWeights,
     MelScale,
+    SourceFilterSettings,
     TrainingSettings,
     VocoderConfig,
     of_slice,
@@ -63,7 +65,7 @@ class VocoderState(State):
 def build(cfg: VocoderConfig, device: torch.device) -> VocoderState:
     """Models with first weights (random, or from `init_*`), optimisers, losses."""
     training = cfg.training
-    modules: dict[str, nn.Module] = {"model": build_generator(cfg.generator, cfg.in_dim, cfg.hop)}
+    modules: dict[str, nn.Module] = {"model": build_generator(cfg.generator, cfg.in_dim, cfg.hop, rate=cfg.rate)}
     if training.init_generator:
         checkpoints.load_generator(modules["model"], training.init_generator)
     if training.adversarial_from is not None:
@@ -87,11 +89,18 @@ def build(cfg: VocoderConfig, device: torch.device) -> VocoderState:
     return state
 
 
-def build_generator(settings: GeneratorSettings, in_dim: int, hop: int, normed: bool = True) -> nn.Module:
-    """The generator for `in_dim` columns at `hop` samples per frame; `normed=False` takes fused weights."""
+def build_generator(
+    settings: GeneratorSettings, in_dim: int, hop: int, normed: bool = True, rate: int = 16000
+) -> nn.Module:
+    """The generator for `in_dim` columns at `hop` samples per frame; `normed=False` takes fused weights.
+
+    Only `source_filter` hears what `rate` is: its pitch is in Hz.
+    """
     values = settings.model_dump(exclude={"arch"})
     if isinstance(settings, HifiGanSettings):
         return HifiGan(in_dim, **values, normed=normed)
+    if isinstance(settings, SourceFilterSettings):
+        return SourceFilter(in_dim, hop=hop, rate=rate, **values)
     return Vocos(in_dim, hop=hop, **values)
 
 
@@ -236,6 +245,6 @@ def export(state: VocoderState) -> dict[str, Tensor]:
 def rebuild(made_by: Mapping[str, Any], tensors: dict[str, Tensor], where: str) -> nn.Module:
     """The generator of a run folder, from its slice and its tensors."""
     cfg = of_slice(dict(made_by), where)
-    model = build_generator(cfg.generator, cfg.in_dim, cfg.hop, normed=False)
+    model = build_generator(cfg.generator, cfg.in_dim, cfg.hop, normed=False, rate=cfg.rate)
     checkpoints.load_strict(model, tensors, where)
-    return model
+    return model.eval()

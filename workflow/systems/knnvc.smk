@@ -7,6 +7,8 @@ TARGETS.append("results/demo/knnvc/index.html")
 
 for corpus in PRESENT:
     distrust_shards("results/features/prematched", corpus, knnvc.prematch_slice(CONFIG, corpus))
+    if KNNVC.streams:
+        distrust_shards("results/features/unmatched", corpus, knnvc.unmatched_slice(CONFIG, corpus))
 for run in ("hifigan", "hifigan_prematched"):
     distrust(
         {f"results/runs/{run}/config.json": canonical(knnvc.run_slice(CONFIG, prematched=run.endswith("prematched")))}
@@ -14,10 +16,24 @@ for run in ("hifigan", "hifigan_prematched"):
 RESUMED.extend(["train_hifigan", "train_hifigan_prematched"])
 
 
+def stream_options(path):
+    """`--content` and `--pitch`, where the vocoder hears these; made from the input, so no part of the provenance."""
+    return lambda wildcards, input: [
+        part
+        for stream, feature in KNNVC.streams.items()
+        for part in (f"--{stream}", path.format(feature=feature, **wildcards))
+    ]
+
+
+STREAM_SHARD = "results/features/{feature}/{corpus}/{shard}.h5"
+STREAM_SHARDS = [STREAM_SHARD.replace("{feature}", feature) for feature in KNNVC.streams.values()]
+
+
 rule prematch:
     input:
         match=f"results/features/{KNNVC.match}/{{corpus}}/{{shard}}.h5",
         synthesis=f"results/features/{KNNVC.units}/{{corpus}}/{{shard}}.h5",
+        streams=STREAM_SHARDS,
         manifest=f"results/audio/{KNNVC_COPY}/{{corpus}}/manifests/{{shard}}.csv",
         splits="results/corpora/{corpus}/splits/{shard}.csv",
     output:
@@ -30,9 +46,32 @@ rule prematch:
     params:
         cfg=lambda wildcards: canonical(knnvc.prematch_slice(CONFIG, wildcards.corpus)),
         planned_for=planned_for("results/corpora/{corpus}/splits/{shard}.csv"),
+        streams=stream_options(STREAM_SHARD),
     shell:
         "vcpipe knnvc prematch --slice {params.cfg:q} --match {input.match:q} --synthesis {input.synthesis:q} "
-        "--manifest {input.manifest:q} --splits {input.splits:q} --out {output:q} --threads {threads} 2> {log:q}"
+        "--manifest {input.manifest:q} --splits {input.splits:q} --out {output:q} --threads {threads} "
+        "{params.streams:q} 2> {log:q}"
+
+
+if KNNVC.streams:
+
+    rule unmatched:
+        input:
+            synthesis=f"results/features/{KNNVC.units}/{{corpus}}/{{shard}}.h5",
+            streams=STREAM_SHARDS,
+        output:
+            "results/features/unmatched/{corpus}/{shard}.h5",
+        log:
+            "logs/unmatched/{corpus}/{shard}.log",
+        benchmark:
+            "logs/unmatched/{corpus}/{shard}.tsv"
+        threads: 1
+        params:
+            cfg=lambda wildcards: canonical(knnvc.unmatched_slice(CONFIG, wildcards.corpus)),
+            streams=stream_options(STREAM_SHARD),
+        shell:
+            "vcpipe knnvc unmatched --slice {params.cfg:q} --synthesis {input.synthesis:q} --out {output:q} "
+            "{params.streams:q} 2> {log:q}"
 
 
 # A training is told to stop by a signal to every process of its job, and then has seconds to save its state. So it
@@ -95,6 +134,7 @@ rule render_knnvc:
         audio=audio_shards("knnvc", EVALUATED),
         match=feature_shards([KNNVC.match], EVALUATED),
         synthesis=feature_shards([KNNVC.units], EVALUATED),
+        streams=feature_shards(KNNVC.streams.values(), EVALUATED),
         trials=TRIALS,
     output:
         pairs="results/demo/{row}/pairs.jsonl",
@@ -112,7 +152,8 @@ rule render_knnvc:
         audio=folders("audio"),
         match=folders("match"),
         synthesis=folders("synthesis"),
+        streams=stream_options(f"results/features/{{feature}}/{EVALUATED}"),
     shell:
         "vcpipe knnvc render --slice {params.cfg:q} --run {params.run:q} --manifest {input.manifest:q} "
         "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials {input.trials:q} "
-        "--out {output.pairs:q} --threads {threads} 2> {log:q}"
+        "--out {output.pairs:q} --threads {threads} {params.streams:q} 2> {log:q}"

@@ -63,6 +63,37 @@ def test_the_line_says_which_vocoder_spoke(desk: Desk) -> None:
     assert vocoder == {"revision": info["slice"]["revision"], "step": 7, "checksum": info["checksum"]}
 
 
+def test_a_transposition_stands_in_the_line_of_a_vocoder_that_hears_pitch(desk: Desk, streams_run: Path) -> None:
+    assert desk.convert()[0] == 0
+    assert "transpose" not in desk.lines()[0]["settings"]
+    desk.run = streams_run
+    code, out, err = desk.convert(transpose="-2.5", out="lower")
+    assert code == 0, err
+    assert json.loads(out)["settings"]["transpose"] == -2.5
+    assert set(json.loads(out)["features"]) == {"match", "synthesis", "content", "pitch"}
+
+
+@pytest.mark.parametrize(
+    ("command", "asked", "given", "words"),
+    [
+        ("prematch", ["content", "pitch"], ["content"], "ask for --content and --pitch, found --content"),
+        ("unmatched", ["pitch"], [], "ask for --pitch, found neither"),
+        ("render", [], ["pitch"], "ask for neither --content nor --pitch, found --pitch"),
+    ],
+)
+def test_a_stage_is_given_the_streams_of_its_slice(
+    desk: Desk, command: str, asked: list[str], given: list[str], words: str
+) -> None:
+    names = {"prematch": "match synthesis manifest splits", "unmatched": "synthesis"}
+    names["render"] = "run manifest audio match synthesis trials"
+    typed = [part for name in [*names[command].split(), "out", *given] for part in (f"--{name}", "x")]
+    made_by = json.dumps({"streams": {name: {} for name in asked}} if asked else {})
+    desk.monkeypatch.setattr(sys, "argv", ["vcpipe", "knnvc", command, "--slice", made_by, *typed])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2 and f"--slice: its streams {words}" in desk.capsys.readouterr().err
+
+
 def test_a_rerun_replaces_its_line_and_keeps_the_others(desk: Desk) -> None:
     desk.record("other.wav", tone(0.5))
     for source, topk in (("talk.wav", "4"), ("other.wav", "4"), ("talk.wav", "2")):
@@ -87,6 +118,8 @@ def test_a_rerun_replaces_its_line_and_keeps_the_others(desk: Desk) -> None:
         ({"out": "talk.wav"}, "--out talk.wav: expected a folder, found a file"),
         ({"out": "talk.wav/out"}, "talk.wav/out: "),
         ({"target_duration": "inf"}, "--target-duration inf: expected a finite number"),
+        ({"transpose": "nan"}, "Invalid value for '--transpose'"),
+        ({"transpose": "3"}, "transpose 3: the vocoder of this run hears no F0; leave it at 0"),
         ({"loudness": "inf"}, "--loudness inf: expected a finite number"),
         ({"device": "meta"}, "--device meta: expected auto, cpu"),
         ({"run": "voices"}, "voices: not a run folder"),

@@ -13,7 +13,8 @@ import torch
 from tests.conftest import RATE, tone
 from vcpipe.errors import InputError
 from vcpipe.features import tiny_random
-from vcpipe.systems.knnvc.converter import Converter, Frames
+from vcpipe.systems.knnvc.converter import Converter
+from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.systems.knnvc.hub import KNeighborsVC
 from vcpipe.systems.knnvc.match import match
 from vcpipe.vocoders.config import generator_settings

@@ -4,7 +4,7 @@ from torch import Tensor
 
 from vcpipe.errors import InputError
 from vcpipe.systems.knnvc import linear
-from vcpipe.systems.knnvc.converter import Frames
+from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.systems.knnvc.linear import Affine, factorise, fit, matched, shift
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from vcpipe.errors import InputError
 from vcpipe.systems.knnvc import linear
-from vcpipe.systems.knnvc.converter import Frames
+from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.systems.knnvc.match import match
 from vcpipe.systems.knnvc.methods import Options, needs_source_pool, prepare, units
 

@@ -16,7 +16,11 @@ from vcpipe.device import start_torch
 from vcpipe.errors import InputError
 from vcpipe.manifest import atomic_path
 from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
+from vcpipe.settings import Slice
+from vcpipe.systems.knnvc.config import STREAMS
 from vcpipe.training.lock import training_lock
+
+StreamOption = Annotated[Path | None, typer.Option(help="where the slice has such a stream")]
 
 app = typer.Typer(help="kNN-VC", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,14 +33,44 @@ def prematch(
     manifest: PathOption,
     splits: PathOption,
     out: PathOption,
+    content: StreamOption = None,
+    pitch: StreamOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
     """Pre-matches a feature shard."""
+    wanted: Slice = json.loads(made_by)
+    streams = _streams(wanted, content, pitch)
     chosen = start_torch(device, threads)
     from vcpipe.systems.knnvc.prematch import prematch_shard
 
-    prematch_shard(json.loads(made_by), match, synthesis, manifest, splits, out, chosen)
+    prematch_shard(wanted, match, synthesis, manifest, splits, out, chosen, streams)
+
+
+@app.command()
+def unmatched(
+    made_by: SliceOption,
+    synthesis: PathOption,
+    out: PathOption,
+    content: StreamOption = None,
+    pitch: StreamOption = None,
+) -> None:
+    """Puts an utterance's own frames beside its streams, for a vocoder that hears these."""
+    wanted: Slice = json.loads(made_by)
+    streams = _streams(wanted, content, pitch)
+    from vcpipe.systems.knnvc.prematch import unmatched_shard
+
+    unmatched_shard(wanted, synthesis, out, streams)
+
+
+def _streams(made_by: Slice, content: Path | None, pitch: Path | None) -> dict[str, Path]:
+    """The paths that were given, which must be those of the slice's streams."""
+    given = {name: path for name, path in zip(STREAMS, (content, pitch), strict=True) if path is not None}
+    if set(given) != set(made_by.get("streams", {})):
+        expected = " and ".join(f"--{name}" for name in made_by.get("streams", {})) or "neither --content nor --pitch"
+        found = " and ".join(f"--{name}" for name in given) or "neither"
+        raise InputError(f"--slice: its streams ask for {expected}, found {found}; give what it asks for")
+    return given
 
 
 @app.command()
@@ -69,14 +103,18 @@ def render(
     synthesis: PathOption,
     trials: Annotated[Path, typer.Option(help="table of who is converted to whom")],
     out: PathOption,
+    content: StreamOption = None,
+    pitch: StreamOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
     """Converts a list of trials."""
+    wanted: Slice = json.loads(made_by)
+    streams = _streams(wanted, content, pitch)
     chosen = start_torch(device, threads)
     from vcpipe.systems.knnvc import render as stage
 
-    stage.render(json.loads(made_by), run, manifest, audio, match, synthesis, trials, out, chosen, threads)
+    stage.render(wanted, run, manifest, audio, match, synthesis, trials, out, chosen, threads, streams)
 
 
 @app.command()
@@ -90,6 +128,8 @@ def convert(
     loudness: Annotated[float, typer.Option(help="LUFS of the output; 0 leaves it as it is")] = -16.0,
     trim: Annotated[bool, typer.Option(help="cut silence around the speech of each reference")] = True,
     target_duration: Annotated[float, typer.Option(min=0, help="seconds of the output; 0: as the source")] = 0.0,
+    transpose: Annotated[float, typer.Option(min=-24, max=24, help="semitones, if the vocoder hears F0")] = 0.0,
+    match_spectrum: Annotated[bool, typer.Option(help="filter towards the references' long-term spectrum")] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
@@ -106,11 +146,19 @@ def convert(
     from vcpipe.systems.knnvc.converter import Converter
 
     converter = Converter.load(run, chosen)
+    converter.check_transpose(transpose)
     pool = converter.pool(references, trim)
     settings = {"topk": topk, "alpha": alpha, "loudness_lufs": loudness or None, "trim_references": trim}
+    if converter.pitch is not None:
+        settings["transpose"] = transpose
+    if match_spectrum:
+        settings["match_spectrum"] = True
     for path in sources:
         started = time.monotonic()
-        wave = converter.convert(converter.frames(path), pool, topk, alpha, loudness or None, target_duration or None)
+        frames = converter.frames(path)
+        wave = converter.convert(
+            frames, pool, topk, alpha, loudness or None, target_duration or None, transpose, match_spectrum
+        )
         elapsed_s = time.monotonic() - started
         target = _target(out, path)
         sound.save(target, wave, converter.grid.rate)

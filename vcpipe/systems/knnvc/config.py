@@ -12,10 +12,19 @@ from vcpipe.settings import FeatureSettings, Slice
 from vcpipe.settings import Settings as Section
 from vcpipe.settings import check as check_section
 from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
-from vcpipe.vocoders.config import TrainingSettings, check_rates, generator_settings
+from vcpipe.vocoders.config import (
+    GeneratorSettings,
+    SourceFilterSettings,
+    TrainingSettings,
+    check_rates,
+    generator_settings,
+)
 
 PREMATCH_REVISION = 1
 RENDER_REVISION = 3
+UNMATCHED_REVISION = 1
+STREAMS = ("content", "pitch")
+"""What a vocoder may hear beside the frames that conversion makes: keys of the section that name a feature each."""
 
 
 class PrematchSettings(Section):
@@ -52,6 +61,8 @@ class ConvertSettings(Section):
     alpha: float = Field(
         0.0, ge=0, le=1, description="share of the source's own frames that is mixed in; 0: all target"
     )
+    transpose: float = Field(0.0, ge=-24, le=24, description="semitones above the target's register; needs knnvc.pitch")
+    match_spectrum: bool = Field(False, description="filter the output towards the target's long-term spectrum")
     loudness_lufs: float | None = Field(-16.0, description="integrated loudness of the output; null leaves it")
     trim_references: bool = Field(True, description="cut silence before and after the speech of each reference")
 
@@ -91,6 +102,9 @@ class Settings(Section):
     corpus: str
     match: str = Field(description="feature whose frames are compared")
     synthesis: str = Field("", description="feature whose frames are averaged and vocoded; empty: the same")
+    normalise: bool = Field(False, description="compare frames less the mean and the spread of each voice")
+    content: str = Field("", description="feature whose own frames, normalised over the recording, are vocoded too")
+    pitch: str = Field("", description="f0 feature for the generator source_filter; conversion moves its register")
     prematch: PrematchSettings = PrematchSettings()
     mix_plain: bool = Field(False, description="train_hifigan_prematched draws half of its crops from plain features")
     generator: str | dict[str, Any] = "hifigan_v1"
@@ -102,6 +116,22 @@ class Settings(Section):
     def units(self) -> str:
         """The feature that the vocoder reads."""
         return self.synthesis or self.match
+
+    @property
+    def streams(self) -> dict[str, str]:
+        """The features that the vocoder hears beside `units`, by what they are to it."""
+        named = {name: str(getattr(self, name)) for name in STREAMS}
+        return {name: feature for name, feature in named.items() if feature}
+
+    @property
+    def columns(self) -> list[str]:
+        """The features whose columns the vocoder hears."""
+        return [self.units, *self.streams.values()]
+
+    @property
+    def plain(self) -> str:
+        """The shards of unmatched units: those of the feature, or, with streams, those that hold all columns."""
+        return "unmatched" if self.streams else self.units
 
     @property
     def all_rows(self) -> dict[str, RowSettings]:
@@ -117,15 +147,19 @@ class Settings(Section):
         settings: ConvertSettings = check_section(
             ConvertSettings,
             {**self.convert.model_dump(), **self.all_rows[row].convert},
-            "knnvc.convert" if row in FIXED_ROWS else f"knnvc.rows.{row}.convert",
+            self.where_convert(row),
         )
         return settings
+
+    def where_convert(self, row: str) -> str:
+        """The config key under which it stands how a row converts."""
+        return "knnvc.convert" if row in FIXED_ROWS else f"knnvc.rows.{row}.convert"
 
     def variants(self, prematched: bool) -> list[str]:
         """The features that a vocoder's crops are drawn from, half and half where there are two."""
         if not prematched:
-            return [self.units]
-        return ["prematched", self.units] if self.mix_plain else ["prematched"]
+            return [self.plain]
+        return ["prematched", self.plain] if self.mix_plain else ["prematched"]
 
     def machine(self) -> str:
         """The keys of the training that are no part of its slice, as JSON."""
@@ -148,22 +182,65 @@ def check(config: Config) -> None:
     """What would otherwise fail hours later: unknown names, grids that do not zip, rates that miss the hop."""
     knnvc: Settings = config.systems["knnvc"]
     config.corpus(knnvc.corpus, "knnvc.corpus")
-    if "prematched" in config.features:
-        raise InputError("config key 'features.prematched': the name is kept for pre-matched features; choose another")
+    for name, what in {"prematched": "pre-matched features", "unmatched": "units without matching"}.items():
+        if name in config.features:
+            raise InputError(f"config key 'features.{name}': the name is kept for {what}; choose another")
     match = config.feature(knnvc.match, "knnvc.match")
     units = config.feature(knnvc.units, "knnvc.synthesis")
-    if match.grid != units.grid:
-        raise InputError(
-            f"config key 'knnvc.synthesis': {knnvc.units} lies on grid {units.grid}, knnvc.match on {match.grid}; "
-            "both must be on the same"
-        )
-    config.check_alike(config.copy_of(knnvc.match), config.copy_of(knnvc.units), "knnvc.synthesis")
-    check_rates(generator_settings(knnvc.generator, "knnvc.generator"), units.grid.hop, "knnvc.generator")
+    for key, name in {"synthesis": knnvc.units, **knnvc.streams}.items():
+        where = f"knnvc.{key}"
+        feature = config.feature(name, where)
+        if feature.ROWS != "frame":
+            raise InputError(
+                f"config key '{where}': expected a feature of frames, {name} has a row for every {feature.ROWS}"
+            )
+        if match.grid != feature.grid:
+            raise InputError(
+                f"config key '{where}': {name} lies on grid {feature.grid}, knnvc.match on {match.grid}; both must be "
+                "on the same"
+            )
+        config.check_alike(config.copy_of(knnvc.match), config.copy_of(name), where)
+    generator = generator_settings(knnvc.generator, "knnvc.generator")
+    check_rates(generator, units.grid.hop, "knnvc.generator")
+    _check_streams(config, generator)
     for name in knnvc.rows:
         check_name(name, f"knnvc.rows.{name}")
         if name in FIXED_ROWS:
             raise InputError(f"config key 'knnvc.rows.{name}': the system has a row of this name; choose another")
-        knnvc.convert_of(name)
+    for row in knnvc.all_rows:
+        if (transpose := knnvc.convert_of(row).transpose) and not knnvc.pitch:
+            raise InputError(
+                f"config key '{knnvc.where_convert(row)}.transpose': expected 0 without a pitch that could be moved, "
+                f"found {transpose:g}; set it to 0, or name an f0 feature in knnvc.pitch"
+            )
+
+
+def _check_streams(config: Config, generator: GeneratorSettings) -> None:
+    """Refuses a generator that does not get the columns it reads, and columns that none reads."""
+    knnvc: Settings = config.systems["knnvc"]
+    if knnvc.pitch and (kind := config.features[knnvc.pitch].kind) != "f0":
+        raise InputError(f"config key 'knnvc.pitch': expected a feature of kind f0, {knnvc.pitch} is of kind {kind}")
+    if not isinstance(generator, SourceFilterSettings):
+        if knnvc.pitch:
+            raise InputError(
+                f"config key 'knnvc.pitch': the generator {generator.arch} does not read F0; remove the key, or set "
+                "knnvc.generator to source_filter_small"
+            )
+        return
+    if not knnvc.pitch:
+        raise InputError(
+            "config key 'knnvc.pitch': the generator source_filter needs an F0; name a feature of kind f0 with the hop "
+            "of knnvc.match"
+        )
+    units = config.features[knnvc.units]
+    found = {"kind": units.kind, "bands": getattr(units, "bands", None), "parts": getattr(units, "parts", None)}
+    expected = {"kind": "envelope", "bands": generator.bands, "parts": generator.parts}
+    for key, value in expected.items():
+        if found[key] != value:
+            raise InputError(
+                f"config key 'knnvc.synthesis': the generator source_filter reads a feature with {key} {value}, "
+                f"{knnvc.units} has {key} {found[key]}; name another feature, or set the generator's bands and parts"
+            )
 
 
 def prematch_slice(config: Config, corpus: str) -> Slice:
@@ -172,10 +249,33 @@ def prematch_slice(config: Config, corpus: str) -> Slice:
     return {
         "stage": "prematch",
         "revision": PREMATCH_REVISION,
-        "settings": knnvc.prematch.model_dump(mode="json"),
+        "settings": {**knnvc.prematch.model_dump(mode="json"), **_normalise_slice(knnvc)},
         "match": config.feature_slice(knnvc.match, corpus),
         "synthesis": config.feature_slice(knnvc.units, corpus),
+        **_streams_slice(config, corpus),
     }
+
+
+def unmatched_slice(config: Config, corpus: str) -> Slice:
+    """What the shards with the columns of the pre-matched ones, but nothing matched, depend on."""
+    knnvc: Settings = config.systems["knnvc"]
+    return {
+        "stage": "unmatched",
+        "revision": UNMATCHED_REVISION,
+        "synthesis": config.feature_slice(knnvc.units, corpus),
+        **_streams_slice(config, corpus),
+    }
+
+
+def _normalise_slice(knnvc: Settings) -> Slice:
+    """The part of a slice on how frames are compared; none where they are compared as they are."""
+    return {"normalise": True} if knnvc.normalise else {}
+
+
+def _streams_slice(config: Config, corpus: str) -> Slice:
+    """The part of a slice on the streams; none where there are none."""
+    streams = config.systems["knnvc"].streams
+    return {"streams": {key: config.feature_slice(name, corpus) for key, name in streams.items()}} if streams else {}
 
 
 def run_slice(config: Config, prematched: bool) -> Slice:
@@ -183,6 +283,8 @@ def run_slice(config: Config, prematched: bool) -> Slice:
     knnvc: Settings = config.systems["knnvc"]
     units: FeatureSettings = config.feature(knnvc.units, "knnvc.synthesis")
     corpus = knnvc.corpus
+    streams = {key: config.feature(name, f"knnvc.{key}") for key, name in knnvc.streams.items()}
+    made = {"prematched": prematch_slice, "unmatched": unmatched_slice}
     return {
         "stage": "train",
         "task": "vocoder",
@@ -190,15 +292,17 @@ def run_slice(config: Config, prematched: bool) -> Slice:
         "system": "knnvc",
         "generator": generator_settings(knnvc.generator, "knnvc.generator").model_dump(mode="json"),
         "training": knnvc.training.model_dump(mode="json", exclude=TrainingSettings.MACHINE),
-        "units": {"grid": str(units.grid), "dim": units.dim},
+        **_normalise_slice(knnvc),
+        "units": {"grid": str(units.grid), "dim": units.dim + sum(f.dim for f in streams.values())},
         "wav": config.audio_slice(knnvc.copy_in(config), corpus),
         "variants": [
-            prematch_slice(config, corpus) if name == "prematched" else config.feature_slice(name, corpus)
+            made[name](config, corpus) if name in made else config.feature_slice(name, corpus)
             for name in knnvc.variants(prematched)
         ],
         "features": {
             "match": config.feature(knnvc.match, "knnvc.match").content(),
             "synthesis": units.content(),
+            **{key: feature.content() for key, feature in streams.items()},
         },
     }
 
@@ -211,13 +315,19 @@ def render_slice(config: Config, row: str) -> Slice:
         "stage": "render",
         "revision": RENDER_REVISION,
         "row": settings.model_dump(mode="json", exclude={"convert", "vocoder"}),
-        "convert": knnvc.convert_of(row).model_dump(mode="json"),
+        "convert": knnvc.convert_of(row).model_dump(mode="json", exclude=None if knnvc.pitch else {"transpose"}),
         "run": run_slice(config, settings.vocoder == "prematched"),
         "match": config.feature_slice(knnvc.match, corpus),
         "synthesis": config.feature_slice(knnvc.units, corpus),
         "wav": config.audio_slice(knnvc.copy_in(config), corpus),
+        **_streams_slice(config, corpus),
     }
 
 
-SHARDS = {"prematched": SystemShards(prematch_slice, like=lambda config: config.systems["knnvc"].units)}
+SHARDS = {
+    "prematched": SystemShards(prematch_slice, like=lambda config: config.systems["knnvc"].columns),
+    "unmatched": SystemShards(
+        unmatched_slice, like=lambda config: config.systems["knnvc"].columns if config.systems["knnvc"].streams else []
+    ),
+}
 """What the system derives of a corpus beside the features of the config."""

@@ -16,24 +16,19 @@ from vcpipe import audio
 from vcpipe.errors import InputError
 from vcpipe.features.base import Extractor
 from vcpipe.features.extract import load_extractor
+from vcpipe.features.signal import SignalExtractor
 from vcpipe.grid import Grid
-from vcpipe.systems.knnvc.config import ConvertSettings
+from vcpipe.settings import canonical
+from vcpipe.systems.knnvc.config import STREAMS, ConvertSettings
+from vcpipe.systems.knnvc.frames import Frames, in_voice, joined, less_voice
 from vcpipe.systems.knnvc.match import match
+from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.training import runs
 from vcpipe.vocoders import task
 from vcpipe.vocoders.synthesis import vocode
 
 Recording = str | Path | Tensor
-
-
-class Frames:
-    """Frames of one or many recordings on end: `match (T, D)` for comparing, `synthesis (T, E)` for the vocoder."""
-
-    def __init__(self, match: Tensor, synthesis: Tensor):
-        self.match, self.synthesis = match, synthesis
-
-    def __len__(self) -> int:
-        return len(self.match)
+AnyExtractor = Extractor | SignalExtractor
 
 
 class Converter:
@@ -45,17 +40,25 @@ class Converter:
         vocoder: module, `(B, T, E)` units to `(B, hop * T)` samples.
         grid: of the frames, at the rate of recordings and output.
         identity: which vocoder it is, as it stands in the output's JSON line.
+        content: extractor of the source's own frames, where the vocoder hears them too.
+        pitch: extractor of F0, where the vocoder hears it.
+        normalise: compare frames less the mean and the spread of each voice.
     """
 
     def __init__(
         self,
-        matcher: Extractor,
-        synthesizer: Extractor,
+        matcher: AnyExtractor,
+        synthesizer: AnyExtractor,
         vocoder: torch.nn.Module,
         device: torch.device,
         identity: Mapping[str, object] | None = None,
+        content: AnyExtractor | None = None,
+        pitch: AnyExtractor | None = None,
+        normalise: bool = False,
     ):
+        self.normalise = normalise
         self.matcher, self.synthesizer, self.vocoder, self.device = matcher, synthesizer, vocoder, device
+        self.content, self.pitch = content, pitch
         self.identity = dict(identity or {})
         self.grid: Grid = synthesizer.grid
 
@@ -67,10 +70,14 @@ class Converter:
         features = info["slice"].get("features")
         if info["slice"].get("system") != "knnvc" or features is None:
             raise InputError(f"{run}: not a run of knnvc; give the folder that train_hifigan_prematched made")
-        matcher = load_extractor(features["match"], device)
-        same = features["match"] == features["synthesis"]
-        synthesizer = matcher if same else load_extractor(features["synthesis"], device)
-        return cls(matcher, synthesizer, vocoder, device, _identity(info))
+        loaded: dict[str, AnyExtractor] = {}
+        for content in features.values():
+            if canonical(content) not in loaded:
+                loaded[canonical(content)] = load_extractor(content, device)
+        found = {name: loaded[canonical(content)] for name, content in features.items()}
+        streams = {name: found[name] for name in STREAMS if name in found}
+        normalise = info["slice"].get("normalise", False)
+        return cls(found["match"], found["synthesis"], vocoder, device, _identity(info), **streams, normalise=normalise)
 
     def frames(self, recording: Recording, trim: bool = False) -> Frames:
         """The frames of one recording.
@@ -79,6 +86,9 @@ class Converter:
             recording: a file, or `(N,)` float32 in [-1, 1] at `grid.rate`.
             trim: cut what comes before and after the speech.
         """
+        return self._frames(recording, trim, self.content)
+
+    def _frames(self, recording: Recording, trim: bool, content: AnyExtractor | None) -> Frames:
         wave = self._wave(recording)
         if trim:
             from vcpipe.vad import speech_bounds
@@ -87,18 +97,27 @@ class Converter:
             wave = wave[start:stop]
         if len(wave) < self.grid.hop:
             raise InputError(f"{_name(recording)}: {len(wave)} samples, expected at least one frame of {self.grid.hop}")
-        found = self.matcher(wave)
-        same = self.synthesizer is self.matcher
-        return Frames(found, found if same else self.synthesizer(wave))
+        known: dict[int, Tensor] = {}
+
+        def found(extractor: AnyExtractor) -> Tensor:
+            if id(extractor) not in known:
+                known[id(extractor)] = torch.as_tensor(extractor(wave))
+            return known[id(extractor)]
+
+        return Frames(
+            found(self.matcher),
+            found(self.synthesizer),
+            None if content is None else found(content),
+            None if self.pitch is None else found(self.pitch),
+        )
 
     def pool(self, recordings: Sequence[Recording], trim: bool = True) -> Frames:
         """The frames of the references on end, in half precision: 2 bytes a value, 2 KiB a frame at 1024 columns."""
         if not recordings:
             raise InputError("no reference recording; give at least one file or folder with the target's voice")
-        parts = [_half(self.frames(recording, trim)) for recording in recordings]
-        found = torch.cat([p.match for p in parts])
-        same = self.synthesizer is self.matcher
-        return Frames(found, found if same else torch.cat([p.synthesis for p in parts]))
+        pool = joined([self._frames(recording, trim, content=None).half() for recording in recordings])
+        pool.spectrum = long_term(map(self._samples, recordings), self.grid.rate)
+        return pool
 
     def convert(
         self,
@@ -108,6 +127,8 @@ class Converter:
         alpha: float = 0.0,
         loudness_lufs: float | None = -16.0,
         target_duration_s: float | None = None,
+        transpose: float = 0.0,
+        match_spectrum: bool = False,
     ) -> audio.Wave:
         """Source frames to `(hop * T,)` float32 in [-1, 1] at `grid.rate`, in the pool's voice.
 
@@ -116,21 +137,42 @@ class Converter:
             alpha: share of the source's own frames mixed into the result; 0 is all target.
             loudness_lufs: integrated loudness of the output (BS.1770, true peak kept below -1 dBTP); None leaves it.
             target_duration_s: stretches the source frames linearly in time to this length.
+            transpose: semitones above the target's register; only where the vocoder hears F0.
+            match_spectrum: filter the output towards the long-term spectrum of the pool's recordings.
         """
+        self.check_transpose(transpose)
         if target_duration_s is not None:
-            source = _stretched(source, max(1, round(target_duration_s * float(self.grid.fps))))
-        matched = match(source.match.to(self.device), pool.match, pool.synthesis, topk)
-        return self.speak(torch.lerp(matched, source.synthesis.to(self.device, torch.float32), alpha), loudness_lufs)
+            source = source.stretched(max(1, round(target_duration_s * float(self.grid.fps))))
+        query, searched = source.match.to(self.device), pool.match
+        if self.normalise:
+            query, searched = less_voice(query, query), less_voice(searched, searched)
+        matched = match(query, searched, pool.synthesis, topk)
+        synthesis = torch.lerp(matched, source.synthesis.to(self.device, torch.float32), alpha)
+        units = in_voice(source, synthesis, None, pool.f0, 1 - alpha, transpose)
+        if match_spectrum and pool.spectrum is None:
+            raise InputError("match_spectrum: the pool has no spectrum; make it with Converter.pool")
+        return self.speak(units, loudness_lufs, pool.spectrum if match_spectrum else None)
 
-    def speak(self, units: Tensor, loudness_lufs: float | None = -16.0) -> audio.Wave:
-        """Units `(T, E)` on the converter's device to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
+    def check_transpose(self, semitones: float) -> None:
+        """Refuses a transposition where the vocoder hears no F0."""
+        if semitones and self.pitch is None:
+            raise InputError(
+                f"transpose {semitones:g}: the vocoder of this run hears no F0; leave it at 0, or train one with "
+                "knnvc.pitch"
+            )
+
+    def speak(self, units: Tensor, loudness_lufs: float | None = -16.0, spectrum: Spectrum | None = None) -> audio.Wave:
+        """Units `(T, E)`, streams included, on its device to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
 
         Args:
             loudness_lufs: as in `convert`.
+            spectrum: the long-term spectrum that the output is brought to; None leaves it.
         """
         wave = vocode(self.vocoder, units, self.grid.hop).numpy()
         if not np.isfinite(wave).all():
             raise InputError("the vocoder gave values that are not finite; its run is damaged or untrained")
+        if spectrum is not None:
+            wave = bring_to(wave, self.grid.rate, spectrum)
         return wave if loudness_lufs is None else audio.to_loudness(wave, self.grid.rate, loudness_lufs)
 
     def __call__(
@@ -139,11 +181,24 @@ class Converter:
         """One recording spoken by the voice of the references: `(N',)` float32 at `grid.rate`."""
         s = settings or ConvertSettings()
         pool = self.pool(references, s.trim_references)
-        return self.convert(self.frames(source), pool, s.topk, s.alpha, s.loudness_lufs)
+        frames = self.frames(source)
+        return self.convert(
+            frames,
+            pool,
+            s.topk,
+            s.alpha,
+            s.loudness_lufs,
+            transpose=s.transpose,
+            match_spectrum=s.match_spectrum,
+        )
 
     def revisions(self) -> dict[str, object]:
         """The settings and code revisions of the extractors, as they stand in the output's JSON line."""
-        return {"match": self.matcher.settings.content(), "synthesis": self.synthesizer.settings.content()}
+        used = {"match": self.matcher, "synthesis": self.synthesizer, "content": self.content, "pitch": self.pitch}
+        return {name: extractor.settings.content() for name, extractor in used.items() if extractor is not None}
+
+    def _samples(self, recording: Recording) -> audio.Wave:
+        return np.asarray(self._wave(recording).numpy(), np.float32)
 
     def _wave(self, recording: Recording) -> Tensor:
         if isinstance(recording, str | Path):
@@ -159,20 +214,6 @@ def _identity(info: runs.Info) -> dict[str, object]:
     """What tells one trained vocoder from another, from a run's `config.json`; the commit where it is known."""
     known = {"revision": info["slice"]["revision"], "step": info["step"], "checksum": info["checksum"]}
     return {**known, "commit": info["commit"]} if info.get("commit") else known
-
-
-def _half(frames: Frames) -> Frames:
-    found = frames.match.half()
-    return Frames(found, found if frames.synthesis is frames.match else frames.synthesis.half())
-
-
-def _stretched(source: Frames, n_frames: int) -> Frames:
-    def stretch(frames: Tensor) -> Tensor:
-        resized = torch.nn.functional.interpolate(frames.float().T[None], n_frames, mode="linear", align_corners=False)
-        return resized[0].T
-
-    found = stretch(source.match)
-    return Frames(found, found if source.synthesis is source.match else stretch(source.synthesis))
 
 
 def _name(recording: Recording) -> str:

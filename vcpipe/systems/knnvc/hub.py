@@ -16,7 +16,8 @@ from vcpipe.device import choose
 from vcpipe.errors import InputError
 from vcpipe.features import wavlm
 from vcpipe.settings import check
-from vcpipe.systems.knnvc.converter import Converter, Frames, Recording
+from vcpipe.systems.knnvc.converter import Converter, Recording
+from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.vocoders.checkpoints import load_generator
 from vcpipe.vocoders.config import generator_settings
 from vcpipe.vocoders.synthesis import vocode
@@ -33,6 +34,11 @@ class KNeighborsVC:
     """
 
     def __init__(self, converter: Converter):
+        if converter.content is not None or converter.pitch is not None:
+            raise InputError(
+                "get_features gives one kind of frame, the vocoder of this run hears content or pitch beside it: use "
+                "vcpipe.systems.knnvc.converter.Converter, which converts recordings"
+            )
         if converter.matcher is not converter.synthesizer:
             raise InputError(
                 "get_features gives one kind of frame, this run matches and synthesises with two: use Converter"

@@ -17,7 +17,7 @@ from vcpipe.errors import InputError
 from vcpipe.systems.knnvc.match import nearest
 
 if TYPE_CHECKING:
-    from vcpipe.systems.knnvc.converter import Frames
+    from vcpipe.systems.knnvc.frames import Frames
 
 MAX_FRAMES = 8192
 """Matched frames of a fit at the most, the first ones, as in the paper: 164 s at 50 Hz."""

@@ -14,7 +14,7 @@ from vcpipe.systems.knnvc import linear, match
 from vcpipe.systems.knnvc.smooth import smooth_neighbours
 
 if TYPE_CHECKING:
-    from vcpipe.systems.knnvc.converter import Frames
+    from vcpipe.systems.knnvc.frames import Frames
 
 Method = Callable[["Frames"], Tensor]
 """Frames of one source to units `(T, E)` float32 on the source's device."""
@@ -83,6 +83,11 @@ def prepare(options: Options, source_pool: Frames, pool: Frames, content: linear
 def needs_source_pool(method: str) -> bool:
     """Whether other recordings of the source's speaker are of use."""
     return method in {"linear", "linear_factorised", "mean", "world"}
+
+
+def keeps_voice(method: str) -> bool:
+    """Whether the units are the source's own, so that its pitch stays too."""
+    return method == "none"
 
 
 def _affine(voice: linear.Affine) -> Method:

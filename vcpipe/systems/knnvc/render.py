@@ -6,7 +6,8 @@ import json
 import logging
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from vcpipe.settings import Slice, check
 from vcpipe.store import Shards
 from vcpipe.systems.knnvc import linear, methods, world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
-from vcpipe.systems.knnvc.converter import Converter, Frames
+from vcpipe.systems.knnvc.converter import Converter
+from vcpipe.systems.knnvc.frames import Frames, in_voice, less_voice
+from vcpipe.systems.knnvc.spectrum import Spectrum, long_term
 from vcpipe.trials import Trial, read_trials, reference_samples, to_themselves
 
 log = logging.getLogger(__name__)
@@ -38,10 +41,12 @@ def render(
     out: Path,
     device: torch.device,
     threads: int,
+    streams: Mapping[str, Path] | None = None,
 ) -> None:
     """Converts every trial; writes `audio/*.wav`, `system.json` and, when all are done, `out` as JSON lines.
 
-    The frames of sources and references come from the feature shards, which the slice ties to the run's extractors.
+    The frames of sources and references come from the feature shards, which the slice ties to the run's extractors;
+    `streams` are the folders of those of `content` and `pitch`, where the vocoder hears these.
     """
     utterances = read_table(manifest, Utterance)
     row: RowSettings = check(RowSettings, made_by["row"], "the row")
@@ -52,21 +57,29 @@ def render(
     converter = Converter.load(run, device)
     names = shard_names(made_by["wav"]["shards"])
     lines = []
-    with (
-        Shards(audio_folder, names, made_by["wav"]) as waves,
-        Shards(match_folder, names, made_by["match"]) as match,
-        Shards(synthesis_folder, names, made_by["synthesis"]) as synthesis,
-    ):
-        voices = Voices(utterances, chosen, waves, match, synthesis)
+    with ExitStack() as stack:
+
+        def opened(folder: Path, expect: Slice) -> Shards:
+            return stack.enter_context(Shards(folder, names, expect))
+
+        voices = Voices(
+            utterances,
+            chosen,
+            opened(audio_folder, made_by["wav"]),
+            opened(match_folder, made_by["match"]),
+            opened(synthesis_folder, made_by["synthesis"]),
+            {name: opened(folder, made_by["streams"][name]) for name, folder in (streams or {}).items()},
+            converter.normalise,
+        )
         convert = _by_world(voices, settings) if settings.method == "world" else _by_units(voices, converter, settings)
         for trial in chosen:
             started = time.monotonic()
             converted = convert(trial)
             elapsed_s = time.monotonic() - started
-            line = _line(out.parent.name, trial, converted, converter.grid.rate, settings, elapsed_s)
+            line = _line(out.parent.name, trial, converted, converter.grid.rate, made_by["convert"], elapsed_s)
             audio.save(out.parent / line["converted"], converted, converter.grid.rate)
             lines.append(line)
-    about = _about(out.parent.name, row, converter, settings, run, device, threads)
+    about = _about(out.parent.name, row, converter, made_by["convert"], run, device, threads)
     with atomic_path(out.parent / "system.json") as tmp:
         tmp.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     write_lines(out, lines)
@@ -77,17 +90,51 @@ class Voices:
     """What is known of the speakers of some trials: their frames and recordings, each pool read once."""
 
     def __init__(
-        self, utterances: list[Utterance], trials: list[Trial], waves: Shards, match: Shards, synthesis: Shards
+        self,
+        utterances: list[Utterance],
+        trials: list[Trial],
+        waves: Shards,
+        match: Shards,
+        synthesis: Shards,
+        streams: Mapping[str, Shards],
+        normalise: bool,
     ):
+        self._normalise = normalise
         self.waves, self._match, self._synthesis = waves, match, synthesis
+        self._content, self._pitch = streams.get("content"), streams.get("pitch")
         self._speakers = dict(by_speaker(utterances))
         self._sources = {trial.source for trial in trials}
         self._pools: dict[tuple[tuple[str, int], ...], Frames] = {}
+        self._own: dict[str, Tensor] = {}
+        self._own_f0: dict[str, Tensor | None] = {}
+        self._spectra: dict[tuple[tuple[str, int], ...], Spectrum] = {}
         self.names = sorted({trial.target for trial in trials} | {trial.source.speaker for trial in trials})
 
     def source(self, trial: Trial) -> Frames:
-        """The frames of a trial's source."""
-        return self._frames([(trial.source.utt_id, trial.source.n_samples)])
+        """The frames of a trial's source, content included."""
+        heard = [(trial.source.utt_id, trial.source.n_samples)]
+        frames = self._frames(heard)
+        frames.content = None if self._content is None else _read(self._content, heard)
+        if self._normalise:
+            frames.match = less_voice(frames.match, self._own_match(trial))
+        return frames
+
+    def _own_match(self, trial: Trial) -> Tensor:
+        """Frames of other recordings of a source's speaker; of the source itself where there are none."""
+        speaker = trial.source.speaker
+        others = [(u.utt_id, u.n_samples) for u in self.others(speaker)]
+        if not others:
+            return _read(self._match, [(trial.source.utt_id, trial.source.n_samples)])
+        if speaker not in self._own:
+            self._own = {speaker: _read(self._match, others)}  # sources come speaker by speaker
+        return self._own[speaker]
+
+    def spectrum(self, trial: Trial) -> Spectrum:
+        """The long-term spectrum of a trial's references."""
+        key = tuple(zip((u.utt_id for u in trial.references), reference_samples(trial), strict=True))
+        if key not in self._spectra:
+            self._spectra[key] = long_term((self.waves.read(u)[:n, 0] for u, n in key), trial.source.sample_rate)
+        return self._spectra[key]
 
     def target(self, trial: Trial) -> Frames:
         """The frames of a trial's references, as much of them as may be heard."""
@@ -107,15 +154,27 @@ class Voices:
         others = self.others(speaker)
         return self._pool(tuple((u.utt_id, u.n_samples) for u in others)) if others else None
 
+    def own_f0(self, trial: Trial) -> Tensor | None:
+        """F0 `(N, 2)` of what `own` stands for, read without the frames; None where there is none."""
+        speaker = trial.source.speaker
+        if speaker not in self._own_f0:
+            heard = [(u.utt_id, u.n_samples) for u in self.others(speaker)]
+            self._own_f0[speaker] = _read(self._pitch, heard) if self._pitch is not None and heard else None
+        return self._own_f0[speaker]
+
     def _pool(self, heard: tuple[tuple[str, int], ...]) -> Frames:
         if heard not in self._pools:
-            self._pools[heard] = self._frames(list(heard))
+            frames = self._frames(list(heard))
+            if self._normalise:
+                frames.match = less_voice(frames.match, frames.match)
+            self._pools[heard] = frames
         return self._pools[heard]
 
     def _frames(self, heard: list[tuple[str, int]]) -> Frames:
         found = _read(self._match, heard)
         same = self._match.folder == self._synthesis.folder
-        return Frames(found, found if same else _read(self._synthesis, heard))
+        f0 = None if self._pitch is None else _read(self._pitch, heard)
+        return Frames(found, found if same else _read(self._synthesis, heard), f0=f0)
 
 
 def _read(shards: Shards, heard: list[tuple[str, int]]) -> Tensor:
@@ -126,18 +185,22 @@ def _read(shards: Shards, heard: list[tuple[str, int]]) -> Tensor:
 
 def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -> Conversion:
     options, loudness = _options(settings), settings.loudness_lufs
+    share = 0.0 if methods.keeps_voice(settings.method) else 1 - settings.alpha
     content = _content(voices, settings.rank) if settings.method == "linear_factorised" else None
     ready: dict[tuple[str, tuple[Utterance, ...], float], methods.Method] = {}
 
     def convert(trial: Trial) -> audio.Wave:
-        source = voices.source(trial)
+        source, target = voices.source(trial), voices.target(trial)
         own = voices.own(trial) if methods.needs_source_pool(settings.method) else None
         key = (trial.source.speaker if own is not None else trial.source.utt_id, trial.references, trial.reference_s)
         if key not in ready:
             ready.clear()  # trials come source by source: one pair of voices at a time is enough
-            ready[key] = methods.prepare(options, source if own is None else own, voices.target(trial), content)
-        units = ready[key](source).to(converter.device)
-        return converter.speak(torch.lerp(units, source.synthesis.to(units), settings.alpha), loudness)
+            ready[key] = methods.prepare(options, source if own is None else own, target, content)
+        matched = ready[key](source).to(converter.device)
+        synthesis = torch.lerp(matched, source.synthesis.to(matched), settings.alpha)
+        units = in_voice(source, synthesis, voices.own_f0(trial), target.f0, share, settings.transpose)
+        matches = settings.match_spectrum and not methods.keeps_voice(settings.method)
+        return converter.speak(units, loudness, voices.spectrum(trial) if matches else None)
 
     return convert
 
@@ -175,7 +238,7 @@ def _options(settings: ConvertSettings) -> methods.Options:
 
 
 def _line(
-    row: str, trial: Trial, converted: audio.Wave, rate: int, settings: ConvertSettings, elapsed_s: float
+    row: str, trial: Trial, converted: audio.Wave, rate: int, settings: Slice, elapsed_s: float
 ) -> dict[str, Any]:
     seconds = len(converted) / rate
     return {
@@ -192,7 +255,7 @@ def _line(
         "reference_s": round(sum(reference_samples(trial)) / trial.source.sample_rate, 2),
         "seed": trial.seed,
         "converted": f"audio/{trial.name}.wav",
-        "settings": settings.model_dump(mode="json"),
+        "settings": settings,
         "seconds": round(seconds, 3),
         "rtf": round(elapsed_s / max(seconds, 1e-9), 4),
         "vcpipe": __version__,
@@ -203,13 +266,14 @@ def _about(
     name: str,
     row: RowSettings,
     converter: Converter,
-    settings: ConvertSettings,
+    settings: Slice,
     run: Path,
     device: torch.device,
     threads: int,
 ) -> dict[str, Any]:
     """What the row is, what it was made with, and what that took. Parameters are those that were trained."""
-    parts = [] if settings.method == "world" else list(converter.vocoder.parameters())
+    by_world = settings["method"] == "world"
+    parts = [] if by_world else list(converter.vocoder.parameters())
     return {
         "row": name,
         "system": "knnvc",
@@ -222,7 +286,7 @@ def _about(
         "device": str(device),
         "threads": threads,
         "speaker_encoder": None,
-        "models": {} if settings.method == "world" else {**converter.revisions(), "vocoder": converter.identity},
-        "settings": settings.model_dump(mode="json"),
-        "run": "" if settings.method == "world" else str(run),
+        "models": {} if by_world else {**converter.revisions(), "vocoder": converter.identity},
+        "settings": settings,
+        "run": "" if by_world else str(run),
     }

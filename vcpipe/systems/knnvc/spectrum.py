@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
+from vcpipe.nn.mel import mel_edges
 
 BANDS = 64
 """Mel bands, in which the spectra of voices are compared."""
@@ -55,8 +56,7 @@ def bring_to(wave: Wave, rate: int, target: Spectrum) -> Wave:
     most = MOST_DB * np.log(10) / 10
     change = np.clip(target - long_term([wave], rate), -most, most)
     n_fft = _n_fft(rate)
-    bins = np.arange(n_fft // 2 + 1) * rate / n_fft
-    gain = np.exp(0.5 * np.interp(bins, _centres_hz(rate), change))
+    gain = np.exp(0.5 * np.interp(_bins_hz(rate), _edges_hz(rate)[1:-1], change))
     taps = np.roll(np.fft.irfft(gain), n_fft // 2) * np.hanning(n_fft + 1)[:-1]  # linear phase; peak at n_fft / 2
     return np.asarray(oaconvolve(wave, taps)[n_fft // 2 : n_fft // 2 + len(wave)], np.float32)
 
@@ -74,16 +74,19 @@ def _n_fft(rate: int) -> int:
     return 2 * round(WINDOW_S * rate / 2)
 
 
-def _centres_hz(rate: int) -> Spectrum:
-    import librosa
+def _bins_hz(rate: int) -> Spectrum:
+    return np.arange(_n_fft(rate) // 2 + 1) * rate / _n_fft(rate)
 
-    return np.asarray(librosa.mel_frequencies(BANDS + 2, fmin=0.0, fmax=rate / 2)[1:-1], np.float64)
+
+def _edges_hz(rate: int) -> Spectrum:
+    """`(BANDS + 2,)`: a band reaches from one edge to the next but one, and is centred on that between."""
+    return np.asarray(mel_edges(BANDS, 0.0, rate / 2).numpy(), np.float64)
 
 
 @lru_cache
 def _filters(rate: int) -> Spectrum:
     """`(BANDS, n_fft / 2 + 1)` triangles, each with the sum 1: a band's power is the mean of its bins'."""
-    import librosa
-
-    triangles = librosa.filters.mel(sr=rate, n_fft=_n_fft(rate), n_mels=BANDS, norm=None)
+    bins, edges = _bins_hz(rate), _edges_hz(rate)[:, None]
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    triangles = np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)).clip(0)
     return np.asarray(triangles / triangles.sum(axis=1, keepdims=True), np.float64)

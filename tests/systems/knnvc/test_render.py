@@ -1,0 +1,106 @@
+"""What the rows of a table of trials are made of, from shards, with a tiny source-filter vocoder."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from tests.conftest import RATE, tone
+from vcpipe.manifest import Utterance, shard_names, write_table
+from vcpipe.settings import Slice
+from vcpipe.store import write_shard
+from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
+from vcpipe.systems.knnvc.converter import Converter
+from vcpipe.systems.knnvc.frames import assemble
+from vcpipe.systems.knnvc.match import match
+from vcpipe.systems.knnvc.render import render
+
+VOICES = {"low": 110.0, "high": 220.0}
+SLICES: dict[str, Slice] = {name: {"stage": name} for name in ("match", "synthesis", "content", "pitch")}
+WAV: Slice = {"stage": "audio", "shards": 1}
+
+
+class Table:
+    """Two speakers with three utterances each, the first of which are converted into the other speaker."""
+
+    def __init__(self, folder: Path, run: Path):
+        self.folder, self.run, self.converter = folder, run, Converter.load(run)
+        self.waves = {f"{s}-{i}": tone(0.5 + 0.1 * i, hz + 3 * i, seed=i) for s, hz in VOICES.items() for i in range(3)}
+        rows = [Utterance(u, u[:-2], f"{u}.wav", len(w), RATE, split="test") for u, w in self.waves.items()]
+        write_table(folder / "manifest.csv", rows, Utterance)
+        (folder / "trials.csv").write_text("source,target,references\nlow-0,high,others\nhigh-0,low,others\n")
+        self.shards("wav", WAV, {u: w[:, None] for u, w in self.waves.items()}, hop=1)
+        self.frames = {u: self.converter.frames(torch.from_numpy(w)) for u, w in self.waves.items()}
+        of = {"match": "match", "synthesis": "synthesis", "content": "content", "pitch": "f0"}
+        for name, made_by in SLICES.items():
+            self.shards(name, made_by, {u: getattr(f, of[name]).numpy() for u, f in self.frames.items()})
+
+    def shards(self, name: str, made_by: Slice, rows: dict[str, np.ndarray], hop: int = 320) -> None:
+        dim = next(iter(rows.values())).shape[1]
+        (path := self.folder / name / f"{shard_names(1)[0]}.h5").parent.mkdir()
+        grid = type(self.converter.grid)(RATE, hop)
+        write_shard(path, rows.items(), made_by=made_by, grid=grid, dim=dim, dtype="float32")
+
+    def render(self, **convert: Any) -> list[dict[str, Any]]:
+        made_by = {
+            "row": RowSettings().model_dump(mode="json", exclude={"convert", "vocoder"}),
+            "convert": ConvertSettings(**convert).model_dump(mode="json"),
+            "wav": WAV,
+            "match": SLICES["match"],
+            "synthesis": SLICES["synthesis"],
+            "streams": {name: SLICES[name] for name in ("content", "pitch")},
+        }
+        f, out = self.folder, self.folder / "row" / "pairs.jsonl"
+        paths = (self.run, f / "manifest.csv", f / "wav", f / "match", f / "synthesis", f / "trials.csv", out)
+        streams = {name: f / name for name in ("content", "pitch")}
+        render(made_by, *paths, torch.device("cpu"), 1, streams)
+        return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory, streams_run: Path) -> Table:
+    return Table(tmp_path_factory.mktemp("table"), streams_run)
+
+
+def median_hz(f0: torch.Tensor) -> float:
+    return float(f0[f0[:, 1] > 0, 0].log().median().exp())
+
+
+def test_rows_move_the_pitch_by_the_speakers_other_recordings(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[torch.Tensor] = []
+
+    def speak(self: Converter, units: torch.Tensor, loudness: float | None, spectrum: object) -> np.ndarray:
+        heard.append(units)
+        return np.zeros(len(units) * 320, np.float32)
+
+    monkeypatch.setattr(Converter, "speak", speak)
+    for method, transpose in (("knn", 0.0), ("none", 0.0), ("mean", 3.0)):
+        lines = table.render(method=method, transpose=transpose)
+        assert [line["settings"]["transpose"] for line in lines] == [transpose] * 2
+    matched, own, shifted = heard[0], heard[2], heard[4]
+    source, low, high = (table.frames[u] for u in ("low-0", "low-1", "high-1"))
+    pools = {
+        s: {k: torch.cat([getattr(table.frames[f"{s}-{i}"], k) for i in (1, 2)]) for k in ("match", "synthesis", "f0")}
+        for s in VOICES
+    }
+    assert source.content is not None and source.f0 is not None and low.f0 is not None and high.f0 is not None
+    assert torch.equal(own, assemble(source.synthesis, source.content, source.f0))
+    frames = match(source.match, pools["high"]["match"], pools["high"]["synthesis"])
+    torch.testing.assert_close(matched[:, :-2], assemble(frames, source.content))
+    ratio = np.median(pools["high"]["f0"][pools["high"]["f0"][:, 1] > 0, 0])
+    ratio /= np.median(pools["low"]["f0"][pools["low"]["f0"][:, 1] > 0, 0])
+    torch.testing.assert_close(matched[:, -2], source.f0[:, 0] * float(ratio), rtol=2e-3, atol=0)
+    torch.testing.assert_close(shifted[:, -2], matched[:, -2] * 2 ** (3 / 12))
+
+
+def test_a_row_is_sound_of_its_sources_length(table: Table) -> None:
+    for line in table.render():
+        wave, rate = soundfile.read(table.folder / "row" / line["converted"])
+        expected = len(table.waves[line["source_utt"]]) // 320 * 320
+        assert rate == RATE and len(wave) == expected and np.abs(wave).max() > 0.01
+    about = json.loads((table.folder / "row" / "system.json").read_text())
+    assert set(about["models"]) == {"match", "synthesis", "content", "pitch", "vocoder"}
