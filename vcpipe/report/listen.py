@@ -21,6 +21,7 @@ from vcpipe.report import media, pictures
 from vcpipe.report.demo_page import heard
 from vcpipe.report.media import NATURAL, media_name
 from vcpipe.report.render import HERE, render_site
+from vcpipe.report.values import of_pair
 from vcpipe.results import Result, digest
 
 PAGE = "listen.html"
@@ -149,12 +150,8 @@ def _verdict(verdict: Mapping[str, Any]) -> list[Any]:
 
 def _value(measure: Measure, verdict: Mapping[str, Any]) -> float | None:
     """A measure of one trial on the scale that people see; None where it has no value."""
-    found = [verdict.get(key) for key in measure.keys]
-    numbers = [float(value) for value in found if value is not None]
-    if len(numbers) < len(found) or (measure.kind == "rate" and not numbers[1]):
-        return None
-    value = numbers[0] / numbers[1] if measure.kind == "rate" else numbers[0]
-    return round(value * measure.scale, measure.digits + 1)
+    value = of_pair(measure, verdict)
+    return None if value is None else round(value * measure.scale, measure.digits + 1)
 
 
 def _system(row: Result) -> dict[str, Any]:
