@@ -27,6 +27,17 @@ def test_each_is_complete(measure):
     assert (measure.unit == "%") == (measure.scale == 100)
 
 
+def test_only_what_has_two_signs_has_no_lower_end():
+    assert {m.name for m in MEASURES if m.least is None} == {"cos_target", "cos_source", "f0_corr", "energy_corr"}
+    assert {m.name for m in MEASURES if m.least == 1} == {m.name for m in MEASURES if m.group == "quality"}
+    assert {m.least for m in MEASURES} == {None, 0, 1}
+
+
+def test_meanings_say_what_was_counted():
+    assert "the source speakers' own recordings" in BY_NAME["eer"].meaning
+    assert "features of source and references at hand" in BY_NAME["rtf"].meaning
+
+
 @pytest.mark.parametrize(
     ("name", "value", "people"),
     [

@@ -8,6 +8,15 @@ from vcpipe import results
 from vcpipe.errors import InputError
 from vcpipe.manifest import write_lines
 
+SYSTEM = {
+    "row": "fine",
+    "kind": "system",
+    "system": "knnvc",
+    "speaker_encoder": None,
+    "models": {"vocoder": {"step": 100, "checksum": "ab"}},
+    "settings": {"topk": 4},
+}
+
 
 @pytest.fixture
 def row(tmp_path):
@@ -29,10 +38,11 @@ def row(tmp_path):
     protocol = {
         "format": results.FORMAT,
         "row": "fine",
+        "system": {key: SYSTEM[key] for key in ("system", "speaker_encoder", "models", "settings")},
         "trials": {"n": 3, "digest": results.digest(listed), "list": listed},
         "asr": {"name": "ear", "version": "1"},
     }
-    write(tmp_path / "system.json", {"row": "fine", "kind": "system"})
+    write(tmp_path / "system.json", SYSTEM)
     write(tmp_path / "metrics.json", {"row": "fine", "n": 3, "measures": {}, "protocol": results.digest(protocol)})
     write(tmp_path / "protocol.json", protocol)
     write_lines(tmp_path / "pairs.jsonl", pairs)
@@ -74,7 +84,7 @@ def test_a_digest_is_of_the_content_alone():
 
 def test_without_a_protocol_there_are_no_figures(row):
     (row / "protocol.json").unlink()
-    refused(row, "protocol.json", "are not shown", "vcpipe evaluate")
+    refused(row, "protocol.json", "are not shown", "snakemake --cores all --forcerun judge -- evaluate")
 
 
 def test_a_protocol_that_was_edited(row):
@@ -108,7 +118,7 @@ def test_a_file_of_other_bytes(row):
 def test_a_list_where_keys_belong(row):
     write(row / "system.json", [1])
     refused(row, "system.json", "expected keys with values")
-    write(row / "system.json", {"row": "fine", "kind": "system"})
+    write(row / "system.json", SYSTEM)
     (row / "judged.jsonl").write_text("3\n", encoding="utf-8")
     refused(row, "judged.jsonl:1", "expected keys with values")
 
@@ -124,8 +134,22 @@ def test_an_unknown_kind(row):
 
 
 def test_a_key_that_is_missing(row):
-    write(row / "system.json", {"row": "fine"})
+    write(row / "system.json", {key: value for key, value in SYSTEM.items() if key != "kind"})
     refused(row, "expected the key 'kind'")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("system", "other"),
+        ("speaker_encoder", "ge2e"),
+        ("models", {"vocoder": {"step": 200, "checksum": "cd"}}),
+        ("settings", {"topk": 8}),
+    ],
+)
+def test_converted_again_by_another_system(row, key, value):
+    edit(row / "system.json", **{key: value})
+    refused(row, "protocol.json", f"'system.{key}'", "another conversion", "--forcerun judge -- evaluate")
 
 
 def test_a_trial_that_was_not_judged(row):

@@ -17,6 +17,7 @@ from vcpipe.trials import (
     draw_trials,
     read_trials,
     reference_samples,
+    to_themselves,
     trained_speakers,
     write_trials,
 )
@@ -148,11 +149,11 @@ def test_an_older_table_hears_all_and_has_no_seed(tmp_path: Path) -> None:
         ("a3,b,train,10,1.5", "found '10' and '1.5'"),
         ("a3,b,train,10,-1", "found '10' and '-1'"),
         ("a3,b,train", "expected source,target,references,reference_s,seed, found 3 columns"),
-        ("a4,b,train,,0\na4,b,others,,0", "the trial a4-as-b is there twice"),
+        ("a4,b,train,,0\na4,b,others,,0", "a line above has the name a4-as-b too"),
     ],
 )
 def test_a_line_of_seconds_and_seeds_that_cannot_be_is_named(tmp_path: Path, line: str, words: str) -> None:
-    with pytest.raises(InputError, match=rf"trials\.csv:{3 if 'twice' in words else 2}: .*{words}"):
+    with pytest.raises(InputError, match=rf"trials\.csv:{3 if 'above' in words else 2}: .*{words}"):
         read_trials(table(tmp_path, line, header=NEW), utterances())
 
 
@@ -310,3 +311,14 @@ def test_drawn_trials_convert_held_out_sources_and_repeat(held_out: str) -> None
 def test_one_speaker_alone_cannot_be_converted() -> None:
     with pytest.raises(InputError, match="at least two speakers, found 1"):
         draw_demo_trials([u for u in utterances() if u.speaker == "a"], 5, 0)
+
+
+def test_a_speaker_to_himself_hears_as_much_as_the_systems_do() -> None:
+    people = spoken(3)
+    drawn = draw_trials(people, Protocol(0, 2, 0, reference_s=7.5, seed=3))
+    own = to_themselves(drawn, people)
+    assert {t.source for t in own} == {t.source for t in drawn}
+    for trial in own:
+        assert trial.target == trial.source.speaker and trial.source not in trial.references
+        assert trial.reference_s == 7.5 and trial.seed == 3
+        assert sum(reference_samples(trial)) == round(7.5 * trial.source.sample_rate)

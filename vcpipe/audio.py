@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from pathlib import Path
 
 import numpy as np
@@ -251,6 +251,13 @@ def save(path: str | Path, wave: Wave, rate: int) -> None:
         open(tmp, "wb") as f,
     ):  # opened here: an OSError names the file, libsndfile's does not
         soundfile.write(f, np.clip(wave, -1, 1), rate, subtype="PCM_16", format="WAV")
+
+
+def keep_only(folder: Path, names: Set[str]) -> None:
+    """Removes the `*.wav` of a folder that have none of the names, such as recordings of an earlier table of trials."""
+    for path in sorted(folder.glob("*.wav")):
+        if path.name not in names:
+            path.unlink()
 
 
 def to_loudness(wave: Wave, rate: int, lufs: float, peak_dbtp: float = -1.0) -> Wave:

@@ -31,7 +31,8 @@ from vcpipe.settings import (
 
 AUDIO_REVISION = 2
 JUDGE_REVISION = 2
-REFERENCE_REVISION = 1
+REVISIONS = {"reference": 1, "prosody": 1, "mcd": 1, "quality": 1, "table": 1}
+"""Of the code behind the reference rows, these judges' numbers, and the table's intervals and tests."""
 REFERENCE_ROWS = ("recordings", "source", "noise")
 """What every system is judged beside, and no system is needed for."""
 
@@ -210,12 +211,18 @@ class Config(Settings):
 
     def reference_slice(self, row: str) -> Slice:
         """What a row of recordings that no system made depends on, beside the table of trials."""
-        return {"stage": "reference", "revision": REFERENCE_REVISION, "kind": row, "wav": self.evaluated_slice()}
+        return {"stage": "reference", "revision": REVISIONS["reference"], "kind": row, "wav": self.evaluated_slice()}
 
     def judge_slice(self) -> Slice:
         """What the verdict on conversions depends on, beside the conversions."""
-        judges = self.evaluate.judges()
-        return {"stage": "judge", "revision": JUDGE_REVISION, "judge": judges, "wav": self.evaluated_slice()}
+        judged_by = {name: REVISIONS[name] for name in ("prosody", "mcd", "quality")}
+        return {
+            "stage": "judge",
+            "revision": JUDGE_REVISION,
+            "judge": self.evaluate.judges(),
+            "revisions": judged_by,
+            "wav": self.evaluated_slice(),
+        }
 
 
 def read(paths: Sequence[Path]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ class Measure:
         kind: how trials become one number. `rate`: all errors over all units; `mean`; `share`: the mean of yes and
             no; `eer`: see `vcpipe.evaluation.intervals.eer`.
         keys: of a line of `judged.jsonl`: errors and units of a rate, else the value.
+        least: the lower end of its scale, as in the files, where intervals end too; None for cosines and correlations,
+            whose end of -1 is far from what is measured.
         scale: from the number in the files to the one that people see; 100 for percent.
     """
 
@@ -34,11 +36,12 @@ class Measure:
     group: Literal["words", "voice", "prosody", "spectrum", "quality", "cost"]
     kind: Literal["rate", "mean", "share", "eer"]
     keys: tuple[str, ...]
+    least: float | None = None
     scale: float = 1.0
 
 
 def _rate(name: str, label: str, errors: str, units: str, meaning: str) -> Measure:
-    return Measure(name, label, "%", "lower", 1, meaning, "words", "rate", (errors, units), 100.0)
+    return Measure(name, label, "%", "lower", 1, meaning, "words", "rate", (errors, units), 0.0, 100.0)
 
 
 MEASURES: tuple[Measure, ...] = (
@@ -64,10 +67,11 @@ MEASURES: tuple[Measure, ...] = (
         "%",
         "higher",
         1,
-        "How often a verifier errs that must tell conversions from the target's own recordings; at 50 it cannot.",
+        "How often a verifier errs that tells conversions from the source speakers' own recordings; at 50 it cannot.",
         "voice",
         "eer",
         ("cos_target",),
+        0.0,
         100.0,
     ),
     Measure(
@@ -102,6 +106,7 @@ MEASURES: tuple[Measure, ...] = (
         "voice",
         "share",
         ("nearer_to_target",),
+        0.0,
         100.0,
     ),
     Measure(
@@ -125,6 +130,7 @@ MEASURES: tuple[Measure, ...] = (
         "prosody",
         "mean",
         ("f0_rmse_cents",),
+        0.0,
     ),
     Measure(
         "vuv_error",
@@ -136,6 +142,7 @@ MEASURES: tuple[Measure, ...] = (
         "prosody",
         "mean",
         ("vuv_error",),
+        0.0,
         100.0,
     ),
     Measure(
@@ -159,6 +166,7 @@ MEASURES: tuple[Measure, ...] = (
         "prosody",
         "mean",
         ("duration_ratio",),
+        0.0,
     ),
     Measure(
         "mcd_db",
@@ -170,6 +178,7 @@ MEASURES: tuple[Measure, ...] = (
         "spectrum",
         "mean",
         ("mcd_db",),
+        0.0,
     ),
     Measure(
         "dnsmos_ovrl",
@@ -181,6 +190,7 @@ MEASURES: tuple[Measure, ...] = (
         "quality",
         "mean",
         ("dnsmos_ovrl",),
+        1.0,
     ),
     Measure(
         "dnsmos_sig",
@@ -192,6 +202,7 @@ MEASURES: tuple[Measure, ...] = (
         "quality",
         "mean",
         ("dnsmos_sig",),
+        1.0,
     ),
     Measure(
         "dnsmos_bak",
@@ -203,6 +214,7 @@ MEASURES: tuple[Measure, ...] = (
         "quality",
         "mean",
         ("dnsmos_bak",),
+        1.0,
     ),
     Measure(
         "dnsmos_p808",
@@ -214,6 +226,7 @@ MEASURES: tuple[Measure, ...] = (
         "quality",
         "mean",
         ("dnsmos_p808",),
+        1.0,
     ),
     Measure(
         "distillmos",
@@ -225,6 +238,7 @@ MEASURES: tuple[Measure, ...] = (
         "quality",
         "mean",
         ("distillmos",),
+        1.0,
     ),
     Measure(
         "rtf",
@@ -232,10 +246,11 @@ MEASURES: tuple[Measure, ...] = (
         "",
         "lower",
         3,
-        "Seconds of work for a second of speech, on the machine and threads that the row names.",
+        "Seconds of work for a second of speech, features of source and references at hand, on the machine of the row.",
         "cost",
         "mean",
         ("rtf",),
+        0.0,
     ),
 )
 """In the order of a table."""

@@ -1,7 +1,7 @@
 """What a row of the table is on disk, and the one door through which its figures are read.
 
 A figure is shown only with the protocol that it was made under: `protocol.json` must be there, be the one that
-`metrics.json` was written with, and name the very trials that were converted and judged.
+`metrics.json` was written with, and name the very system and trials that were converted and judged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vcpipe.settings import canonical
 FORMAT = "vcpipe-protocol-1"
 KINDS = ("system", "baseline", "reference")
 SAME_IN_BOTH = ("source_utt", "source_speaker", "target_speaker")
-AGAIN = "judge it again with `vcpipe evaluate`"
+AGAIN = "judge it again: `snakemake --cores all --forcerun judge -- evaluate`"
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def load(folder: Path) -> Result:
     """Reads a row's folder.
 
     Raises:
-        InputError: when a file is missing or damaged, when the protocol is not the one of the figures, or when the
-            files are not of the same trials.
+        InputError: when a file is missing or damaged, when the protocol is not the one of the figures or of the
+            system, or when the files are not of the same trials.
     """
     if not (folder / "protocol.json").is_file():
         raise InputError(
@@ -87,6 +87,12 @@ def _check_protocol(result: Result) -> None:
     for name, row in (("metrics.json", result.metrics["row"]), ("protocol.json", protocol["row"])):
         if row != result.system["row"]:
             raise InputError(f"{folder / name}: expected the row {result.system['row']!r}, found {row!r}; {AGAIN}")
+    for key, judged in protocol["system"].items():
+        if judged != result.system[key]:
+            raise InputError(
+                f"{folder / 'protocol.json'}: key 'system.{key}': expected that of system.json, found another: "
+                f"these are figures of another conversion; {AGAIN}"
+            )
     if result.system["kind"] not in KINDS:
         raise InputError(
             f"{folder / 'system.json'}: key 'kind': expected {', '.join(KINDS)}, found {result.system['kind']!r}; "

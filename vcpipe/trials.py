@@ -120,7 +120,10 @@ def read_trials(path: Path, utterances: list[Utterance]) -> list[Trial]:
             )
         trial = Trial(by_id[source], target, found, reference_s, seed, named)
         if trial.name in trials:
-            raise InputError(f"{where}: the trial {trial.name} is there twice; remove the line, or give another seed")
+            raise InputError(
+                f"{where}: a line above has the name {trial.name} too (a slash and _ are alike in it); remove one of "
+                "the lines, or give it another seed"
+            )
         trials[trial.name] = trial
     return list(trials.values())
 
@@ -231,10 +234,11 @@ def draw_trials(
     return sorted(trials, key=lambda t: (t.source.utt_id, t.target))
 
 
-def to_themselves(trials: Iterable[Trial], utterances: Iterable[Utterance]) -> list[Trial]:
+def to_themselves(trials: Sequence[Trial], utterances: Iterable[Utterance]) -> list[Trial]:
     """Every source of some trials converted into its own speaker, whose references are no source of these trials.
 
-    Where a speaker has no other recordings, they are the speaker's other sources.
+    Where a speaker has no other recordings, they are the speaker's other sources. As many seconds of them are heard,
+    with the same seed, as in the source's first trial, or all where there are less.
 
     Raises:
         InputError: when a speaker has nothing but the source.
@@ -250,7 +254,10 @@ def to_themselves(trials: Iterable[Trial], utterances: Iterable[Utterance]) -> l
                 f"trials: expected other recordings of {source.speaker} than {source.utt_id}, found none; add some, or "
                 "take the speaker out of the sources"
             )
-        own.append(Trial(source, source.speaker, tuple(free or others), named=OTHERS if free else ""))
+        like = next(trial for trial in trials if trial.source.utt_id == source.utt_id)
+        heard_s = min(like.reference_s, _seconds(free or others))
+        references = tuple(u for u, _ in _heard(free or others, heard_s))
+        own.append(Trial(source, source.speaker, references, heard_s, like.seed, OTHERS if free else ""))
     return own
 
 

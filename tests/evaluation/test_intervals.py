@@ -149,6 +149,28 @@ def test_the_same_numbers_every_time_and_of_every_order():
     assert summarise(lines, [], seed=1)["f0_corr"] != summarise(lines, [])["f0_corr"]
 
 
+@pytest.mark.parametrize(
+    ("name", "values", "least"),
+    [
+        ("f0_rmse_cents", [0.0, 0.1, 900.0], 0),
+        ("mcd_db", [0.1, 0.2, 9.0], 0),
+        ("vuv_error", [0.0, 0.01, 0.5], 0),
+        ("dnsmos_ovrl", [1.01, 1.02, 2.9], 1),
+        ("f0_corr", [0.0, 0.01, 0.9], None),
+    ],
+)
+def test_an_interval_ends_where_its_measure_does(name, values, least):
+    lines = [trial(f"s{s}", "t", **{name: value}) for s, value in enumerate(values)]
+    low = summarise(lines, [])[name]["low"]
+    assert low < 0 if least is None else low == least
+
+
+def test_an_interval_takes_in_a_value_beyond_the_end_of_its_scale():
+    lines = [trial(f"s{s}", "t", dnsmos_ovrl=value) for s, value in enumerate([0.8, 0.9, 1.0])]
+    found = summarise(lines, [])["dnsmos_ovrl"]
+    assert found["low"] == found["value"] < 1 < found["high"]
+
+
 @pytest.mark.parametrize("people", [("a", "b"), ("a", "a")])
 def test_too_few_speakers_have_no_interval(people):
     source, target = people
@@ -272,6 +294,11 @@ def test_chance_seldom_makes_a_difference():
         ps.append(compare(a, b, resamples=300)["f0_corr"]["p"])
     assert np.mean(np.array(ps) < 0.05) <= 0.09
     assert 0.2 < np.median(ps) < 0.8
+
+
+def test_costs_are_not_compared():
+    a, b = ([{**line, "rtf": rtf} for line in crossed(4)] for rtf in (0.1, 0.2))
+    assert "rtf" in summarise(a, []) and "rtf" not in compare(a, b)
 
 
 def test_holm():

@@ -43,7 +43,7 @@ def make_row(folder, name, kind="system", wer=0.1, voice=0.8, trials=CROSSED, re
     about = {
         "format": results.FORMAT,
         "row": name,
-        "system": {"settings": {"k": 4}},
+        "system": {"system": "knnvc", "settings": {"k": 4}},
         "trials": {"n": len(pairs), "digest": results.digest(listed), "list": listed},
         "asr": {"name": "ear", "version": "1", "settings": {"beam": 5}},
         "enrolment": {"count": 3, "apart_from_sources": {s: [f"{s}-2"] for s in PEOPLE}, "all_are_sources": {}},
@@ -60,7 +60,7 @@ def make_row(folder, name, kind="system", wer=0.1, voice=0.8, trials=CROSSED, re
         "costs": {"parameters": 1234567, "model_mib": 4.7, "peak_mib": None},
         "protocol": results.digest(about),
     }
-    system = {"row": name, "label": name.title(), "kind": kind, "about": f"About {name}.", "system": "knnvc"}
+    system = {"row": name, "label": name.title(), "kind": kind, "about": f"About {name}.", **about["system"]}
     for file, value in (("system", system), ("protocol", about), ("metrics", metrics)):
         (out / f"{file}.json").write_text(json.dumps(value), encoding="utf-8")
     write_lines(out / "pairs.jsonl", pairs)
@@ -141,7 +141,7 @@ def test_other_judges_are_refused(rows, tmp_path):
 @pytest.mark.parametrize("kind", ["system", "reference"])
 def test_a_judge_that_only_one_row_had(rows, tmp_path, kind):
     other = make_row(tmp_path / "demo", "other", kind, quality={"dnsmos": {"version": "1"}})
-    refused([*rows, other], tmp_path, "'quality'", "judge them all again")
+    refused([*rows, other], tmp_path, "'quality'", "judge them all again", "--forcerun judge -- evaluate")
 
 
 def test_other_trials_are_refused(rows, tmp_path):
@@ -170,7 +170,7 @@ def test_how_much_was_heard_is_a_rows_own(rows, tmp_path):
 
 def test_one_row_twice_and_none(rows, tmp_path):
     refused([rows[1], make_row(tmp_path / "again", "bad")], tmp_path, "'bad' is", "too")
-    refused([], tmp_path, "--rows")
+    refused([], tmp_path, f"`vcpipe overview ROW... --out {tmp_path}`")
 
 
 def test_a_row_without_its_protocol_is_refused(rows, tmp_path):
@@ -200,5 +200,7 @@ def test_a_table_that_fits_a_terminal(rows, tmp_path):
 
 
 def test_a_table_of_nothing(tmp_path):
-    with pytest.raises(InputError, match=r"overview\.json: no such overview; make it with `vcpipe overview"):
+    with pytest.raises(
+        InputError, match=r"overview\.json: no such overview; make it with `vcpipe overview ROW\.\.\. --out"
+    ):
         table(tmp_path)

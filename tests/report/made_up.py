@@ -18,7 +18,8 @@ from vcpipe.store import write_shard
 
 RATE = 16000
 COPY, CORPUS, SHARDS = "16k", "demo", shard_names(2)
-AUDIO_SLICE: dict[str, Any] = {"stage": "audio", "rate": RATE, "made_up": True}
+AUDIO_SLICE: dict[str, Any] = {"stage": "audio", "rate": RATE, "shards": len(SHARDS), "made_up": True}
+VOCODER = {"revision": 1, "step": 1600, "checksum": "cdb732f6aaaf529db2bd19fd68e7990a"}
 SEXES = {"ana": "f", "ben": "m", "cleo": "f", "dan": "m", "emma": "f", "finn": "m", "gwen": "f", "hugo": "m"}
 ROWS = (
     ("knnvc", "kNN-VC", "system"),
@@ -166,7 +167,7 @@ def _row(
         "device": "cpu",
         "threads": 2,
         "speaker_encoder": None,
-        "models": {} if kind == "reference" else {"hifigan_prematched": "cdb732f6aaaf529db2bd19fd68e7990a"},
+        "models": {} if kind == "reference" else {"match": {"kind": "made_up", "layer": 6}, "vocoder": VOCODER},
         "settings": {} if kind == "reference" else {"method": row, "topk": 4, "pool": {"weights": "none"}},
         "run": "" if kind == "reference" else "results/runs/hifigan_prematched",
         **own,
@@ -196,7 +197,7 @@ def _row(
         **_shared(trials),
         "format": rows_on_disk.FORMAT,
         "row": row,
-        "system": {"models": system["models"], "settings": system["settings"]},
+        "system": {key: system[key] for key in ("system", "speaker_encoder", "models", "settings")},
         "trials": {"n": len(pairs), "digest": rows_on_disk.digest(listed), "list": listed},
     }
     measures = {name: _summed(judged, keys) for name, keys in KEYS.items()}
@@ -212,9 +213,10 @@ def _row(
     write_lines(folder / "judged.jsonl", judged)
     _json(folder / "system.json", system)
     _json(folder / "protocol.json", protocol)
-    _json(folder / "metrics.json", {**metrics, "protocol": rows_on_disk.digest(protocol)})
+    digest = rows_on_disk.digest(protocol)
+    _json(folder / "metrics.json", {**metrics, "protocol": digest})
     said = {key: system[key] for key in ("row", "label", "kind", "about", "system")}
-    return {**said, "n": len(judged), "measures": measures, "costs": costs}
+    return {**said, "n": len(judged), "measures": measures, "costs": costs, "protocol": digest}
 
 
 def _verdict(pair: dict[str, Any], number: int, rng: np.random.Generator) -> dict[str, Any]:

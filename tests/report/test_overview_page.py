@@ -12,6 +12,7 @@ import pytest
 from tests.report import made_up
 from tests.report.browser import Open
 from tests.report.test_demo_page import Page
+from vcpipe.errors import InputError
 from vcpipe.measures import BY_NAME, MEASURES, number
 from vcpipe.report import plots
 from vcpipe.report.overview_page import COSTS, GROUPS, PLOTTED, write_overview_page
@@ -65,6 +66,11 @@ def test_a_figure_stands_over_its_interval(html: str, rows: list[Result]) -> Non
     assert re.search(rf">{value}<small>{low}\u202f–\u202f{high}</small>", body(html, "linearvc"))
 
 
+def test_costs_are_those_of_the_trained_vocoder(html: str) -> None:
+    assert ">4.20<" in body(html, "knnvc")  # million parameters
+    assert "downloaded" not in html and "Size of the trained vocoder" in html
+
+
 def test_reference_rows_are_apart_and_never_the_best(html: str, rows: list[Result]) -> None:
     ours, others = html.split("Reference rows, for orientation")
     for result in rows:
@@ -113,6 +119,15 @@ def test_a_comparison_is_read_by_the_direction_of_its_measure(
     assert "+10.0 points" in told[1] and "< 0.001" in told[1] and told[1].endswith("second is better")
     assert "+0.100" in told[2] and told[2].endswith("first is better")
     assert told[3].endswith("no difference shown")
+
+
+@pytest.mark.parametrize("digest", ["00" * 32, None])
+def test_an_overview_of_another_protocol_is_refused(
+    overview: dict[str, Any], rows: list[Result], tmp_path: Path, digest: str | None
+) -> None:
+    overview["rows"][1]["protocol"] = digest
+    with pytest.raises(InputError, match=r"overview\.json: row recordings: expected the protocol"):
+        write_overview_page(tmp_path, rows, overview)
 
 
 def test_the_protocol_is_shown_with_its_checksums_and_without_the_list_of_trials(

@@ -108,6 +108,9 @@ def test_the_files_behind_the_figures_are_there(results: Path, out: Path) -> Non
         ("no_protocol", "protocol"),
         ("other_protocol", "made under the protocol"),
         ("old_overview", "figures of row linearvc"),
+        ("other_digest", "row linearvc: expected the protocol of its metrics.json"),
+        ("converted_again", "figures of another conversion"),
+        ("shard_gone", "001.h5"),
         ("other_rows", "expected the rows"),
         ("no_overview", "expected the table"),
         ("torn_overview", "damaged"),
@@ -128,6 +131,14 @@ def test_what_cannot_be_shown_is_refused_and_the_report_before_stays(copied: Pat
         table = json.loads(overview.read_text())
         next(r for r in table["rows"] if r["row"] == "linearvc")["measures"]["wer"]["value"] = 0.0
         overview.write_text(json.dumps(table))
+    elif damage == "other_digest":
+        table = json.loads(overview.read_text())
+        next(r for r in table["rows"] if r["row"] == "linearvc")["protocol"] = "00" * 32
+        overview.write_text(json.dumps(table))
+    elif damage == "converted_again":
+        edit(row / "system.json", settings={"method": "linearvc", "topk": 8})
+    elif damage == "shard_gone":
+        (copied / "audio" / made_up.COPY / made_up.CORPUS / "001.h5").unlink()
     elif damage == "other_rows":
         edit(overview, rows=json.loads(overview.read_text())["rows"][1:])
     elif damage == "no_overview":
@@ -143,6 +154,11 @@ def test_what_cannot_be_shown_is_refused_and_the_report_before_stays(copied: Pat
     there = [path for path in sorted(out.rglob("*")) if path.is_file()]
     assert [path.name for path in there] == ["index.html", "sound.wav", "linearvc.html"]
     assert {path.read_text() for path in there} == {"before"}
+
+
+def test_a_shard_that_was_left_by_an_earlier_number_of_shards_is_not_opened(copied: Path) -> None:
+    (copied / "audio" / made_up.COPY / made_up.CORPUS / "002.h5").write_bytes(b"of an earlier slice")
+    assert write(copied.parent / "report", copied).is_file()
 
 
 def test_an_interrupted_report_has_no_front_page_and_no_old_one(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

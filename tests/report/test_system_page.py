@@ -45,6 +45,14 @@ def test_it_shows_what_the_row_is_how_it_learnt_and_on_what(results: Path) -> No
     assert "judge recordings" not in page.text
 
 
+def test_a_figure_without_an_interval_is_shown_alone(results: Path) -> None:
+    row = load(results / "demo" / "knnvc")
+    for found in row.metrics["measures"].values():
+        found.update(low=None, high=None)
+    figures = system_page._figures(row)
+    assert [figure.meaning for figure in figures][:2] == [BY_NAME["wer"].meaning, BY_NAME["cos_target"].meaning]
+
+
 def test_a_row_without_a_run_says_so(results: Path) -> None:
     page = page_of(results, "recordings")
     assert "Nothing was trained for it." in page.text and page.all("svg") == []

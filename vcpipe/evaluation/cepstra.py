@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
+from vcpipe.config import REVISIONS
 from vcpipe.errors import InputError
 from vcpipe.f0 import praat
 from vcpipe.f0.grid import on_grid
@@ -20,7 +21,7 @@ from vcpipe.f0.track import Track
 from vcpipe.features import energy, world
 from vcpipe.grid import Grid
 
-REVISION = 1
+REVISION = REVISIONS["mcd"]
 """Raised whenever a number changes."""
 
 GRID = Grid(16000, 160)

@@ -42,7 +42,7 @@ def trials(
         bool, typer.Option(help="with --unseen-in: the sources are of the speakers it heard")
     ] = False,
     sexes: Annotated[Path | None, typer.Option(help="speakers.json of the corpus: as many women as men")] = None,
-    pairs: Annotated[int, typer.Option(min=1, help="of the protocol held-out")] = 32,
+    pairs: Annotated[int | None, typer.Option(min=1, help="of the protocol held-out; 32 unless given")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Draws who is converted to whom: a table that stays, so that systems can be compared."""
@@ -51,9 +51,6 @@ def trials(
     from vcpipe.manifest import Utterance, read_table
 
     utterances = read_table(manifest, Utterance)
-    if protocol == "held-out":
-        drawing.write_trials(out, drawing.draw_demo_trials(utterances, pairs, seed))
-        return
     asked: dict[str, Any] = {
         "speakers": speakers,
         "sources": sources,
@@ -65,6 +62,17 @@ def trials(
         "reference_s": reference_s,
     }
     given = {name: value for name, value in asked.items() if value is not None}
+    if protocol == "held-out":
+        unread = [*given, *(name for name, value in (("unseen_in", unseen_in), ("sexes", sexes)) if value)]
+        if unread:
+            raise InputError(
+                f"--{unread[0].replace('_', '-')}: the protocol held-out does not read it; leave it out, or give "
+                "another --protocol"
+            )
+        drawing.write_trials(out, drawing.draw_demo_trials(utterances, pairs or 32, seed))
+        return
+    if pairs is not None:
+        raise InputError(f"--pairs: the protocol {protocol} does not read it; give --speakers, --sources and --targets")
     chosen = replace(drawing.PROTOCOLS[protocol], seed=seed, **given)
     if protocol == "unseen" and unseen_in is None:
         raise InputError(

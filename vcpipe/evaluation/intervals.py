@@ -53,7 +53,7 @@ def summarise(
         if lines := [line for line in judged if _has(measure, line)]:
             found = _bootstrap(measure, lines, genuine, seed, resamples)
             if found is not None:
-                low, high = _interval(found, measure.kind)
+                low, high = _interval(found, measure)
                 out[measure.name] = {"value": found.value, "low": low, "high": high, "n": len(lines)}
     return out
 
@@ -75,13 +75,14 @@ def compare(
         resamples: how many.
 
     Returns:
-        Of each measure that both have on some trials `difference` (a - b), `low`, `high`, the two-sided `p` (None where
-        speakers are too few) and `n`, the trials. Empty where no trial is in both.
+        Of each measure but costs that both have on some trials `difference` (a - b), `low`, `high`, the two-sided `p`
+        (None where speakers are too few) and `n`, the trials. Empty where no trial is in both. Costs depend on the
+        machine and on what it had at hand: people drawn anew say nothing about that.
     """
     of_a, of_b = _by_trial(a), _by_trial(b)
     common = sorted(of_a.keys() & of_b.keys())
     out = {}
-    for measure in MEASURES:
+    for measure in (measure for measure in MEASURES if measure.group != "cost"):
         keys = [key for key in common if _has(measure, of_a[key]) and _has(measure, of_b[key])]
         if keys:
             ours = _bootstrap(measure, [of_a[key] for key in keys], genuine, seed, resamples)
@@ -253,18 +254,20 @@ def _sums(weights: Floats) -> Floats:
     return sums
 
 
-def _interval(found: _Bootstrap, kind: str) -> tuple[float | None, float | None]:
+def _interval(found: _Bootstrap, measure: Measure) -> tuple[float | None, float | None]:
     """From the 2.5 to the 97.5 % percentile of the resamples, each pushed away from the value as far as need be.
 
     That is by the factor that t with n - 1 degrees of freedom is over the normal distribution and that new samples vary
-    over resamples, as Hesterberg 2015 (doi:10.1080/00031305.2015.1089789) widens them; n is small here.
+    over resamples, as Hesterberg 2015 (doi:10.1080/00031305.2015.1089789) widens them; n is small here. They end where
+    the measure does, but take in the value in any case.
     """
     kept = _finite(found.draws)
     if kept is None:
         return None, None
     push = found.reach / float(ndtri((1 + LEVEL) / 2))
     low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    least, most = {"rate": (0.0, math.inf), "mean": (-math.inf, math.inf)}.get(kind, (0.0, 1.0))
+    least = -math.inf if measure.least is None else min(measure.least, found.value)
+    most = 1.0 if measure.kind in ("share", "eer") else math.inf
     below, above = max(0.0, found.value - float(low)), max(0.0, float(high) - found.value)
     return max(least, found.value - push * below), min(most, found.value + push * above)
 

@@ -41,7 +41,9 @@ def write_overview(folders: Sequence[Path], out: Path) -> None:
             the rows were not judged alike.
     """
     if not folders:
-        raise InputError("overview: expected folders of judged rows, found none; give them with --rows")
+        raise InputError(
+            f"overview: expected folders of judged rows, found none; name them: `vcpipe overview ROW... --out {out}`"
+        )
     results = sorted(map(load, folders), key=lambda result: KINDS.index(result.system["kind"]))
     for a, b in combinations(results, 2):
         if a.row == b.row:
@@ -59,7 +61,7 @@ def table(out: Path) -> str:
     """What `out/overview.json` holds, for a terminal: figures, and which differences stand."""
     path = out / "overview.json"
     if not path.is_file():
-        raise InputError(f"{path}: no such overview; make it with `vcpipe overview --rows FOLDER --out {out}`")
+        raise InputError(f"{path}: no such overview; make it with `vcpipe overview ROW... --out {out}`")
     content = json.loads(path.read_text(encoding="utf-8"))
     rows = content["rows"]
     columns = [["", *(row["label"] for row in rows)]]
@@ -154,8 +156,8 @@ def _same(key: str, a: Result, b: Result, ours: Any, theirs: Any) -> None:
         path, ours, theirs = _where(key, ours, theirs)
         raise InputError(
             f"{b.folder / 'protocol.json'}: key '{path}': expected {_short(ours)} as {a.folder} has it, found "
-            f"{_short(theirs)}; rows that were not judged alike cannot stand in one table: judge them all again with "
-            "`vcpipe evaluate`, or leave it out"
+            f"{_short(theirs)}; rows that were not judged alike cannot stand in one table: judge them all again, "
+            "`snakemake --cores all --forcerun judge -- evaluate`, or leave it out"
         )
 
 

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
+from vcpipe.config import REVISIONS
 from vcpipe.evaluation import cepstra
 from vcpipe.evaluation.cepstra import GRID, Frames
 
-REVISION = 1
+REVISION = REVISIONS["prosody"]
 """Raised whenever a number changes."""
 
 MIN_VOICED = 20

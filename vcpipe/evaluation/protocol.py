@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from vcpipe import __version__, results
 from vcpipe.errors import InputError
-from vcpipe.evaluation.asr import normalise
+from vcpipe.evaluation.asr import normalise, normaliser_identity
 from vcpipe.manifest import Utterance, by_speaker
 from vcpipe.settings import Slice
 
@@ -58,8 +58,7 @@ def protocol(
         "quality": {judge.identity["name"]: judge.identity for judge in judges.quality},
         "prosody": judges.prosody.identity,
         "mcd": judges.mcd.identity,
-        "normaliser": {"name": "Whisper's, of English", "package": "whisper-normalizer"}
-        | {"version": versions("whisper-normalizer").get("whisper-normalizer", "")},
+        "normaliser": normaliser_identity(),
         "enrolment": enrolment,
         "intervals": {key: made_by["judge"][key] for key in ("seed", "resamples")},
         "versions": {"vcpipe": __version__, "python": platform.python_version(), **versions(*PACKAGES)},

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
+from vcpipe.config import REVISIONS
 from vcpipe.errors import InputError
 from vcpipe.weights import read_pickle_checkpoint, wheel_file
 
 Quality = Callable[[Wave], dict[str, float]]
 
-REVISION = 1
+REVISION = REVISIONS["quality"]
 """Raised whenever a number changes."""
 
 RATE = 16000
@@ -86,7 +87,11 @@ def quality_identity(name: str) -> dict[str, Any]:
         "package": judge.package,
         "version": importlib.metadata.version(judge.package),
         "sha256": judge.files,
-        "settings": {**judge.settings, "revision": REVISION},
+        "settings": {
+            **judge.settings,
+            "revision": REVISION,
+            "versions": {name: importlib.metadata.version(name) for name in ("librosa", "onnxruntime")},
+        },
     }
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from vcpipe import __version__, audio
 from vcpipe.audio import Wave
+from vcpipe.config import REVISIONS
 from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, atomic_path, by_speaker, write_lines
 from vcpipe.store import Shards
@@ -31,7 +32,7 @@ from vcpipe.trials import Trial, reference_samples
 
 log = logging.getLogger(__name__)
 
-REVISION = 1
+REVISION = REVISIONS["reference"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def write_reference_row(
         lines.append(line)
     with atomic_path(folder / "system.json") as tmp:
         tmp.write_text(json.dumps(_system(kind, folder.name), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    audio.keep_only(folder / "audio", {Path(line["converted"]).name for line in lines})
     write_lines(folder / "pairs.jsonl", lines)
     log.info("%s: %d recordings", folder / "pairs.jsonl", len(lines))
 

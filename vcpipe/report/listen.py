@@ -6,7 +6,6 @@ pairs open as quickly as ten.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -31,12 +30,15 @@ SCRIPTS = ("listen_player", "listen_blind", "listen_score")
 
 
 def pair_id(source_utt: str, target_speaker: str) -> str:
-    """The anchor of a pair on the page: `listen.html#<pair_id>`. ASCII, and another for every pair."""
+    """The anchor of a pair on the page: `listen.html#<pair_id>`. ASCII, and another for every pair.
+
+    As people would write it, where that is plain and can be read in one way only; else with a digest behind a tilde.
+    """
     plain = f"{source_utt}-as-{target_speaker}"
     slug = re.sub(r"[^A-Za-z0-9._-]+", "-", plain)
-    if slug == plain:
+    if slug == plain and len(re.findall("(?=-as-)", plain)) == 1:
         return slug
-    return f"{slug}-{hashlib.blake2b(plain.encode(), digest_size=3).hexdigest()}"
+    return f"{slug}~{digest([source_utt, target_speaker])[:16]}"
 
 
 def write_listen(

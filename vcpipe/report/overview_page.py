@@ -35,8 +35,19 @@ def _cost(name: str, label: str, unit: str, better: Literal["lower", ""], digits
 
 COSTS = (
     _cost("peak_mib", "memory", "MiB", "lower", 0, "The most memory that the conversion of all trials took."),
-    _cost("model_mib", "model", "MiB", "lower", 1, "Size of all that was trained or downloaded for the conversion."),
-    Measure("parameters", "weights", "M", "", 2, "Parameters, in millions.", "cost", "mean", ("parameters",), 1e-6),
+    _cost("model_mib", "model", "MiB", "lower", 1, "Size of the trained vocoder; encoders are not counted."),
+    Measure(
+        "parameters",
+        "weights",
+        "M",
+        "",
+        2,
+        "Parameters of the trained vocoder, in millions.",
+        "cost",
+        "mean",
+        ("parameters",),
+        scale=1e-6,
+    ),
 )
 """Columns with one figure for a row and no interval."""
 
@@ -88,7 +99,7 @@ def write_overview_page(out: Path, results: Sequence[Result], overview: Mapping[
 
 
 def check(results: Sequence[Result], overview: Mapping[str, Any]) -> None:
-    """Refuses an overview of other rows, or of figures that have changed since."""
+    """Refuses an overview of other rows, or of figures or protocols that have changed since."""
     again = "make it again: `snakemake --cores all evaluate`"
     given, listed = {r.row: r for r in results}, {row["row"]: row for row in overview["rows"]}
     if not given or given.keys() != listed.keys():
@@ -97,8 +108,14 @@ def check(results: Sequence[Result], overview: Mapping[str, Any]) -> None:
             f"found {', '.join(sorted(listed)) or 'none'}; {again}"
         )
     for name, row in listed.items():
-        if row["measures"] != given[name].metrics["measures"]:
+        metrics = given[name].metrics
+        if row["measures"] != metrics["measures"]:
             raise InputError(f"overview.json: the figures of row {name} are not those of its metrics.json; {again}")
+        if row.get("protocol") != metrics["protocol"]:
+            raise InputError(
+                f"overview.json: row {name}: expected the protocol of its metrics.json ({metrics['protocol'][:12]}), "
+                f"found {str(row.get('protocol'))[:12]}; {again}"
+            )
 
 
 def row_file(row: str) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from vcpipe.audio import Wave
 from vcpipe.errors import InputError
-from vcpipe.manifest import atomic_path
+from vcpipe.manifest import atomic_path, shard_names
 from vcpipe.report import sources
 from vcpipe.report.failures_page import write_failures_page
 from vcpipe.report.listen import write_listen
@@ -62,11 +62,11 @@ def write_site(
     runs = [_run(result, results) for result in loaded]
     names = [r.row for r in loaded] + [folder.parent.name for folder in sorted(results.glob("runs/*/config.json"))]
 
-    for folder in ("systems", "data", "corpora"):
-        shutil.rmtree(out / folder, ignore_errors=True)
-    for page in ("index.html", "listen.html", "failures.html"):
-        (out / page).unlink(missing_ok=True)
-    with Shards(audio, [path.stem for path in sorted(audio.glob("*.h5"))], made_by) as shards:
+    with Shards(audio, shard_names(made_by["shards"]), made_by) as shards:
+        for folder in ("systems", "data", "corpora"):
+            shutil.rmtree(out / folder, ignore_errors=True)
+        for page in ("index.html", "listen.html", "failures.html"):
+            (out / page).unlink(missing_ok=True)
 
         def wave(utt_id: str) -> Wave:
             return np.asarray(shards.read(utt_id)[:, 0], np.float32)
@@ -119,10 +119,17 @@ def _run(result: Result, results: Path) -> tuple[dict[str, Any] | None, dict[str
     from vcpipe.training.runs import read_info
 
     info = read_info(folder)
-    if info["checksum"] not in result.system["models"].values():
+    if not _names(result.system["models"], info["checksum"]):
         return None, {}, f"The run {folder.name} was trained again since: its curves are not those of this row."
     losses = sources.learning(folder) if (folder / "metrics.csv").is_file() else {}
     return info, losses, "" if losses else f"The run {folder.name} wrote no losses."
+
+
+def _names(models: Any, checksum: str) -> bool:
+    """Whether a checksum stands among what a row was made with, however deep: a model's entry may have keys itself."""
+    if isinstance(models, Mapping):
+        return any(_names(part, checksum) for part in models.values())
+    return bool(models == checksum)
 
 
 def _copy(folder: Path, files: Sequence[Path], prefix: str = "") -> None:

@@ -89,8 +89,8 @@ def _figures(result: Result) -> list[Figure]:
     out = []
     for name in names:
         measure, found = BY_NAME[name], measures[name]
-        ends = interval(measure, found["low"], found["high"])
-        out.append(Figure(measure.label, shown(measure, found["value"]), f"{ends}. {measure.meaning}"))
+        ends = "" if found["low"] is None else f"{interval(measure, found['low'], found['high'])}. "
+        out.append(Figure(measure.label, shown(measure, found["value"]), f"{ends}{measure.meaning}"))
     return out
 
 

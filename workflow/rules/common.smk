@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 from vcpipe import catalog, packing
-from vcpipe.config import REFERENCE_ROWS, load
+from vcpipe.config import REFERENCE_ROWS, REVISIONS, load
 from vcpipe.settings import DerivedSettings, canonical
 from vcpipe.corpora import lists, words
 from vcpipe.errors import InputError

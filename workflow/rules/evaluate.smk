@@ -96,5 +96,6 @@ rule evaluate:
         "logs/evaluate.log",
     params:
         rows=expand("results/demo/{row}", row=ROWS),
+        revision=REVISIONS["table"],
     shell:
         "vcpipe overview --out $(dirname {output.json:q}) {params.rows:q} 2> {log:q}"

@@ -66,6 +66,7 @@ rule report:
         protocols=expand("results/demo/{row}/protocol.json", row=ROWS),
         overview="results/evaluation/overview.json",
         audio=EVALUATED_SHARDS,
+        stats=f"results/stats/{CONFIG.evaluated_copy()}/{EVALUATED}/index.html",
         speakers=f"results/corpora/{EVALUATED}/speakers.json",
     output:
         "results/report/index.html",

@@ -1,14 +1,15 @@
 """Streams in the config: what is refused, and what a training without them depends on as before."""
 
 import copy
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from vcpipe.config import load
 from vcpipe.errors import InputError
 from vcpipe.settings import Slice
-from vcpipe.systems.knnvc.config import prematch_slice, render_slice, run_slice, unmatched_slice
+from vcpipe.systems.knnvc.applied import ALWAYS, APPLIED
+from vcpipe.systems.knnvc.config import ConvertSettings, prematch_slice, render_slice, run_slice, unmatched_slice
 
 PLAIN: dict[str, Any] = {
     "corpora": {"mine": {"kind": "folder", "root": "x"}},
@@ -102,3 +103,34 @@ def test_the_names_of_what_is_made_here_are_kept() -> None:
         raw["features"][name] = {"kind": "mel"}
         with pytest.raises(InputError, match=f"'features.{name}': the name is kept"):
             load(raw)
+
+
+def test_a_row_records_what_its_method_goes_by_and_nothing_else() -> None:
+    convert = {"transpose": 3, "alpha": 0.2, "match_spectrum": True, "scale": True}
+    found = config(**STREAMS, convert=convert, rows={"world": {"convert": {"method": "world"}}})
+    recorded = {row: render_slice(found, row)["convert"] for row in found.systems["knnvc"].all_rows}
+    assert recorded["knnvc_resynthesis"] == {"method": "none", "loudness_lufs": -16.0}
+    assert recorded["world"] == {"method": "world", "loudness_lufs": -16.0, "match_spectrum": True, "scale": True}
+    knn = {"topk", "weighting", "temperature", "smoothness", "candidates", "alpha", "transpose", "match_spectrum"}
+    assert set(recorded["knnvc"]) == set(recorded["knnvc_same_speaker"]) == {"method", "loudness_lufs", *knn}
+    assert recorded["knnvc"]["transpose"] == 3
+
+
+def test_every_method_has_keys_and_every_key_but_that_of_recordings_a_method() -> None:
+    assert set(APPLIED) == set(get_args(ConvertSettings.model_fields["method"].annotation))
+    assert ALWAYS.union(*APPLIED.values()) == set(ConvertSettings.model_fields) - {"trim_references"}
+
+
+@pytest.mark.parametrize(
+    ("convert", "words"),
+    [
+        ({"method": "world", "alpha": 0.2}, r"\.alpha': expected 0 with method world.*found 0.2"),
+        ({"method": "world", "transpose": -2}, r"\.transpose': expected 0 with method world.*found -2"),
+        ({"method": "none", "match_spectrum": True}, r"\.match_spectrum': expected false with method none"),
+    ],
+)
+def test_what_a_method_would_ignore_is_refused_where_it_is_set(convert: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=r"'knnvc\.rows\.mine\.convert" + words):
+        config(**STREAMS, rows={"mine": {"convert": convert}})
+    with pytest.raises(InputError, match=r"'knnvc\.convert" + words):
+        config(**STREAMS, convert=convert)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ import torch
 from tests.conftest import RATE, tone
 from vcpipe.errors import InputError
 from vcpipe.features import tiny_random
+from vcpipe.systems.knnvc.config import ConvertSettings
 from vcpipe.systems.knnvc.converter import Converter
 from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.systems.knnvc.hub import KNeighborsVC
 from vcpipe.systems.knnvc.match import match
+from vcpipe.systems.knnvc.methods import options_of
+from vcpipe.systems.knnvc.methods import units as units_of
 from vcpipe.vocoders.config import generator_settings
 from vcpipe.vocoders.synthesis import vocode
 from vcpipe.vocoders.task import build_generator
@@ -53,6 +57,43 @@ def test_alpha_mixes_from_all_target_to_all_source(converter: Converter) -> None
     for alpha, units in ((0.0, matched), (1.0, source.synthesis), (0.3, 0.7 * matched + 0.3 * source.synthesis)):
         expected = vocode(converter.vocoder, units, 320).numpy()
         np.testing.assert_allclose(converter.convert(source, pool, alpha=alpha, **options), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "convert",
+    [
+        {"weighting": "softmax", "smoothness": 1.0},
+        {"method": "linear"},
+        {"method": "mean", "alpha": 0.3},
+        {"method": "none"},
+    ],
+    ids=["knn", "linear", "mean", "none"],
+)
+def test_the_settings_of_a_call_reach_the_units(converter: Converter, convert: dict[str, Any]) -> None:
+    settings = ConvertSettings(**convert, loudness_lufs=None, trim_references=False)
+    source, pool = converter.frames(wave(1.0)), converter.pool([wave(2.0, 220)], trim=False)
+    made = torch.lerp(units_of(options_of(settings), source, None, pool), source.synthesis.float(), settings.alpha)
+    expected = vocode(converter.vocoder, made, 320).numpy()
+    plain = converter.convert(source, pool, loudness_lufs=None)
+    out = converter(wave(1.0), [wave(2.0, 220)], settings)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    assert not np.allclose(out, plain, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("convert", "words"),
+    [
+        ({"method": "world"}, r"settings\.method: expected one of knn, linear, mean, none, found world"),
+        ({"method": "linear_factorised"}, r"settings\.method: .*found linear_factorised"),
+        ({"method": "none", "alpha": 0.5}, r"'settings\.alpha': expected 0 with method none"),
+        ({"transpose": 2.0}, r"transpose 2: the vocoder of this run hears no F0"),
+    ],
+)
+def test_settings_that_a_call_would_ignore_are_refused(
+    converter: Converter, convert: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InputError, match=words):
+        converter(wave(1.0), [wave(1.0, 220)], ConvertSettings(**convert))
 
 
 def test_a_target_duration_is_met(converter: Converter) -> None:

@@ -1,6 +1,7 @@
 """What the rows of a table of trials are made of, from shards, with a tiny source-filter vocoder."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import soundfile
 import torch
 
 from tests.conftest import RATE, tone
-from vcpipe.manifest import Utterance, shard_names, write_table
+from vcpipe.manifest import Utterance, read_table, shard_names, write_table
 from vcpipe.settings import Slice
-from vcpipe.store import write_shard
+from vcpipe.store import Shards, write_shard
+from vcpipe.systems.knnvc import world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter
 from vcpipe.systems.knnvc.frames import assemble
 from vcpipe.systems.knnvc.match import match
-from vcpipe.systems.knnvc.render import render
+from vcpipe.systems.knnvc.render import Voices, render
+from vcpipe.systems.knnvc.spectrum import bring_to, long_term
+from vcpipe.trials import read_trials
 
 VOICES = {"low": 110.0, "high": 220.0}
 SLICES: dict[str, Slice] = {name: {"stage": name} for name in ("match", "synthesis", "content", "pitch")}
@@ -104,3 +108,55 @@ def test_a_row_is_sound_of_its_sources_length(table: Table) -> None:
         assert rate == RATE and len(wave) == expected and np.abs(wave).max() > 0.01
     about = json.loads((table.folder / "row" / "system.json").read_text())
     assert set(about["models"]) == {"match", "synthesis", "content", "pitch", "vocoder"}
+
+
+def test_a_resynthesis_keeps_the_register_whatever_conversions_are_transposed_by(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[torch.Tensor] = []
+
+    def speak(self: Converter, units: torch.Tensor, loudness: float | None, spectrum: object) -> np.ndarray:
+        heard.append(units)
+        return np.zeros(len(units) * 320, np.float32)
+
+    monkeypatch.setattr(Converter, "speak", speak)
+    table.render(method="none", transpose=3.0)
+    source = table.frames["low-0"]
+    assert torch.equal(heard[0], assemble(source.synthesis, source.content, source.f0))
+
+
+def test_world_is_brought_to_the_references_spectrum_too(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world, "voice", lambda waves: None)
+    monkeypatch.setattr(world, "convert", lambda wave, *rest: wave)
+    references = long_term([table.waves["high-1"], table.waves["high-2"]], RATE)
+    plain = table.waves["low-0"]
+    for on, expected in ((False, plain), (True, bring_to(plain, RATE, references))):
+        line = table.render(method="world", match_spectrum=on, loudness_lufs=None)[0]
+        wave, _ = soundfile.read(table.folder / "row" / line["converted"])
+        np.testing.assert_allclose(wave, expected.clip(-1, 1), atol=1e-4)
+
+
+def test_recordings_of_an_earlier_table_do_not_stay(table: Table) -> None:
+    (folder := table.folder / "row" / "audio").mkdir(parents=True, exist_ok=True)
+    for name in ("old-as-high.wav", "notes.txt"):
+        (folder / name).touch()
+    lines = table.render(method="none")
+    assert {f"audio/{p.name}" for p in folder.iterdir()} == {line["converted"] for line in lines} | {"audio/notes.txt"}
+
+
+def test_of_the_pools_only_the_last_are_kept(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    utterances = read_table(table.folder / "manifest.csv", Utterance)
+    trials = read_trials(table.folder / "trials.csv", utterances)
+    with ExitStack() as stack:
+        opened = {
+            name: stack.enter_context(Shards(table.folder / name, shard_names(1), made_by))
+            for name, made_by in {"wav": WAV, **SLICES}.items()
+        }
+        streams = {name: opened[name] for name in ("content", "pitch")}
+        voices = Voices(utterances, trials, opened["wav"], opened["match"], opened["synthesis"], streams, True)
+        for most, kept in ((2, True), (1, False)):
+            monkeypatch.setattr("vcpipe.systems.knnvc.render.POOLS", most)
+            low = voices.of("low")
+            assert low is not None and voices.of("low") is low
+            voices.of("high")
+            assert (voices.of("low") is low) == kept

@@ -11,6 +11,7 @@ from vcpipe.errors import InputError
 from vcpipe.settings import FeatureSettings, Slice
 from vcpipe.settings import Settings as Section
 from vcpipe.settings import check as check_section
+from vcpipe.systems.knnvc.applied import applied, check_applied
 from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
 from vcpipe.vocoders.config import (
     GeneratorSettings,
@@ -64,7 +65,11 @@ class ConvertSettings(Section):
     transpose: float = Field(0.0, ge=-24, le=24, description="semitones above the target's register; needs knnvc.pitch")
     match_spectrum: bool = Field(False, description="filter the output towards the target's long-term spectrum")
     loudness_lufs: float | None = Field(-16.0, description="integrated loudness of the output; null leaves it")
-    trim_references: bool = Field(True, description="cut silence before and after the speech of each reference")
+    trim_references: bool = Field(
+        True,
+        description="cut silence around the speech of each reference that is given to a Converter; rows read the "
+        "frames of the shards as they are",
+    )
 
 
 class RowSettings(Section):
@@ -207,7 +212,9 @@ def check(config: Config) -> None:
         check_name(name, f"knnvc.rows.{name}")
         if name in FIXED_ROWS:
             raise InputError(f"config key 'knnvc.rows.{name}': the system has a row of this name; choose another")
-    for row in knnvc.all_rows:
+    for row, judged in knnvc.all_rows.items():
+        own = knnvc.convert.model_fields_set if row == "knnvc" else judged.convert
+        check_applied(knnvc.convert_of(row), own, knnvc.where_convert(row))
         if (transpose := knnvc.convert_of(row).transpose) and not knnvc.pitch:
             raise InputError(
                 f"config key '{knnvc.where_convert(row)}.transpose': expected 0 without a pitch that could be moved, "
@@ -311,11 +318,14 @@ def render_slice(config: Config, row: str) -> Slice:
     """What the conversions of a row depend on, beside the table of trials."""
     knnvc: Settings = config.systems["knnvc"]
     corpus, settings = config.evaluated_corpus(), knnvc.all_rows[row]
+    convert = applied(knnvc.convert_of(row))
+    if not knnvc.pitch:
+        convert.pop("transpose", None)
     return {
         "stage": "render",
         "revision": RENDER_REVISION,
         "row": settings.model_dump(mode="json", exclude={"convert", "vocoder"}),
-        "convert": knnvc.convert_of(row).model_dump(mode="json", exclude=None if knnvc.pitch else {"transpose"}),
+        "convert": convert,
         "run": run_slice(config, settings.vocoder == "prematched"),
         "match": config.feature_slice(knnvc.match, corpus),
         "synthesis": config.feature_slice(knnvc.units, corpus),

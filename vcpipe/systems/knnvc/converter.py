@@ -19,15 +19,18 @@ from vcpipe.features.extract import load_extractor
 from vcpipe.features.signal import SignalExtractor
 from vcpipe.grid import Grid
 from vcpipe.settings import canonical
+from vcpipe.systems.knnvc import methods
+from vcpipe.systems.knnvc.applied import check_applied
 from vcpipe.systems.knnvc.config import STREAMS, ConvertSettings
 from vcpipe.systems.knnvc.frames import Frames, in_voice, joined, less_voice
-from vcpipe.systems.knnvc.match import match
 from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.training import runs
 from vcpipe.vocoders import task
 from vcpipe.vocoders.synthesis import vocode
 
 Recording = str | Path | Tensor
+ALONE = ("knn", "linear", "mean", "none")
+"""The methods that need no more than a source and the references of one target."""
 AnyExtractor = Extractor | SignalExtractor
 
 
@@ -130,7 +133,7 @@ class Converter:
         transpose: float = 0.0,
         match_spectrum: bool = False,
     ) -> audio.Wave:
-        """Source frames to `(hop * T,)` float32 in [-1, 1] at `grid.rate`, in the pool's voice.
+        """Source frames to `(hop * T,)` float32 in [-1, 1] at `grid.rate`, by plain kNN in the pool's voice.
 
         Args:
             topk: nearest frames that are averaged.
@@ -143,12 +146,28 @@ class Converter:
         self.check_transpose(transpose)
         if target_duration_s is not None:
             source = source.stretched(max(1, round(target_duration_s * float(self.grid.fps))))
+        options = methods.Options(topk=topk)
+        return self._converted(source, pool, options, alpha, loudness_lufs, transpose, match_spectrum)
+
+    def _converted(
+        self,
+        source: Frames,
+        pool: Frames,
+        options: methods.Options,
+        alpha: float,
+        loudness_lufs: float | None,
+        transpose: float,
+        match_spectrum: bool,
+    ) -> audio.Wave:
+        """As `convert`, by any method of `ALONE`; the source stands for its speaker."""
         query, searched = source.match.to(self.device), pool.match
         if self.normalise:
             query, searched = less_voice(query, query), less_voice(searched, searched)
-        matched = match(query, searched, pool.synthesis, topk)
-        synthesis = torch.lerp(matched, source.synthesis.to(self.device, torch.float32), alpha)
-        units = in_voice(source, synthesis, None, pool.f0, 1 - alpha, transpose)
+        own = Frames(query, source.synthesis.to(self.device))
+        made = methods.units(options, own, None, Frames(searched, pool.synthesis))
+        synthesis = torch.lerp(made, own.synthesis.float(), alpha)
+        share = 0.0 if methods.keeps_voice(options.method) else 1 - alpha
+        units = in_voice(source, synthesis, None, pool.f0, share, transpose)
         if match_spectrum and pool.spectrum is None:
             raise InputError("match_spectrum: the pool has no spectrum; make it with Converter.pool")
         return self.speak(units, loudness_lufs, pool.spectrum if match_spectrum else None)
@@ -178,19 +197,22 @@ class Converter:
     def __call__(
         self, source: Recording, references: Sequence[Recording], settings: ConvertSettings | None = None
     ) -> audio.Wave:
-        """One recording spoken by the voice of the references: `(N',)` float32 at `grid.rate`."""
+        """One recording spoken by the voice of the references: `(N',)` float32 at `grid.rate`.
+
+        Raises:
+            InputError: for a method that is not of `ALONE`, or a setting that the method or the vocoder ignores.
+        """
         s = settings or ConvertSettings()
+        if s.method not in ALONE:
+            raise InputError(
+                f"settings.method: expected one of {', '.join(ALONE)}, found {s.method}, which a row of an evaluation "
+                "can have; choose another"
+            )
+        check_applied(s, s.model_fields_set, "settings")
+        self.check_transpose(s.transpose)
         pool = self.pool(references, s.trim_references)
-        frames = self.frames(source)
-        return self.convert(
-            frames,
-            pool,
-            s.topk,
-            s.alpha,
-            s.loudness_lufs,
-            transpose=s.transpose,
-            match_spectrum=s.match_spectrum,
-        )
+        frames, options = self.frames(source), methods.options_of(s)
+        return self._converted(frames, pool, options, s.alpha, s.loudness_lufs, s.transpose, s.match_spectrum)
 
     def revisions(self) -> dict[str, object]:
         """The settings and code revisions of the extractors, as they stand in the output's JSON line."""

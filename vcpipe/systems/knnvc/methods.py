@@ -14,6 +14,7 @@ from vcpipe.systems.knnvc import linear, match
 from vcpipe.systems.knnvc.smooth import smooth_neighbours
 
 if TYPE_CHECKING:
+    from vcpipe.systems.knnvc.config import ConvertSettings
     from vcpipe.systems.knnvc.frames import Frames
 
 Method = Callable[["Frames"], Tensor]
@@ -34,6 +35,11 @@ class Options:
     bias: bool = False
     orthogonal: bool = False
     scale: bool = False
+
+
+def options_of(settings: ConvertSettings) -> Options:
+    """What of the settings decides how the units are made."""
+    return Options(**settings.model_dump(include=set(Options.__dataclass_fields__)))
 
 
 def units(

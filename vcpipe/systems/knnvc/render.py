@@ -22,12 +22,14 @@ from vcpipe.systems.knnvc import linear, methods, world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter
 from vcpipe.systems.knnvc.frames import Frames, in_voice, less_voice
-from vcpipe.systems.knnvc.spectrum import Spectrum, long_term
+from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.trials import Trial, read_trials, reference_samples, to_themselves
 
 log = logging.getLogger(__name__)
 
 Conversion = Callable[[Trial], audio.Wave]
+POOLS = 8
+"""Pools of frames that are held at once, 2 KiB a frame at 1024 columns."""
 
 
 def render(
@@ -82,12 +84,13 @@ def render(
     about = _about(out.parent.name, row, converter, made_by["convert"], run, device, threads)
     with atomic_path(out.parent / "system.json") as tmp:
         tmp.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    audio.keep_only(out.parent / "audio", {f"{trial.name}.wav" for trial in chosen})
     write_lines(out, lines)
     log.info("%s: %d conversions", out, len(lines))
 
 
 class Voices:
-    """What is known of the speakers of some trials: their frames and recordings, each pool read once."""
+    """What is known of the speakers of some trials: their frames and recordings, the last pools kept."""
 
     def __init__(
         self,
@@ -163,12 +166,15 @@ class Voices:
         return self._own_f0[speaker]
 
     def _pool(self, heard: tuple[tuple[str, int], ...]) -> Frames:
-        if heard not in self._pools:
+        frames = self._pools.pop(heard, None)
+        if frames is None:
             frames = self._frames(list(heard))
             if self._normalise:
                 frames.match = less_voice(frames.match, frames.match)
-            self._pools[heard] = frames
-        return self._pools[heard]
+        self._pools[heard] = frames  # the last one asked for is the last one to go
+        if len(self._pools) > POOLS:
+            del self._pools[next(iter(self._pools))]
+        return frames
 
     def _frames(self, heard: list[tuple[str, int]]) -> Frames:
         found = _read(self._match, heard)
@@ -184,8 +190,10 @@ def _read(shards: Shards, heard: list[tuple[str, int]]) -> Tensor:
 
 
 def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -> Conversion:
-    options, loudness = _options(settings), settings.loudness_lufs
-    share = 0.0 if methods.keeps_voice(settings.method) else 1 - settings.alpha
+    options, loudness = methods.options_of(settings), settings.loudness_lufs
+    keeps = methods.keeps_voice(settings.method)  # then the source's register stays as it is too
+    share, transpose = (0.0, 0.0) if keeps else (1 - settings.alpha, settings.transpose)
+    matches = settings.match_spectrum and not keeps
     content = _content(voices, settings.rank) if settings.method == "linear_factorised" else None
     ready: dict[tuple[str, tuple[Utterance, ...], float], methods.Method] = {}
 
@@ -198,8 +206,7 @@ def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -
             ready[key] = methods.prepare(options, source if own is None else own, target, content)
         matched = ready[key](source).to(converter.device)
         synthesis = torch.lerp(matched, source.synthesis.to(matched), settings.alpha)
-        units = in_voice(source, synthesis, voices.own_f0(trial), target.f0, share, settings.transpose)
-        matches = settings.match_spectrum and not methods.keeps_voice(settings.method)
+        units = in_voice(source, synthesis, voices.own_f0(trial), target.f0, share, transpose)
         return converter.speak(units, loudness, voices.spectrum(trial) if matches else None)
 
     return convert
@@ -221,20 +228,20 @@ def _by_world(voices: Voices, settings: ConvertSettings) -> Conversion:
         target = voice([(u.utt_id, n) for u, n in heard])
         rate = trial.source.sample_rate
         wave = world.convert(voices.waves.read(trial.source.utt_id)[:, 0], own, target, rate, settings.scale)
+        if settings.match_spectrum:
+            wave = bring_to(wave, rate, voices.spectrum(trial))
         return wave if settings.loudness_lufs is None else audio.to_loudness(wave, rate, settings.loudness_lufs)
 
     return convert
 
 
 def _content(voices: Voices, rank: int) -> linear.Content:
-    """What the speakers of all trials have in common; the one with most speech is the measure of the others."""
+    """What the speakers of all trials have in common; the one with most speech is the measure of the others.
+
+    All pools are held here, but only while this is found.
+    """
     pools = [pool for pool in map(voices.of, voices.names) if pool is not None]
     return linear.factorise(sorted(pools, key=len, reverse=True), rank)
-
-
-def _options(settings: ConvertSettings) -> methods.Options:
-    names = methods.Options.__dataclass_fields__
-    return methods.Options(**settings.model_dump(include=set(names)))
 
 
 def _line(

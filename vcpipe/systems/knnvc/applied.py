@@ -1,0 +1,50 @@
+"""Which keys of `knnvc.convert` a method goes by: a row records those, and is refused what it would ignore."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from vcpipe.errors import InputError
+from vcpipe.settings import Slice
+
+if TYPE_CHECKING:
+    from vcpipe.systems.knnvc.config import ConvertSettings
+
+ALWAYS = frozenset({"method", "loudness_lufs"})
+OF_A_VOICE = frozenset({"alpha", "transpose", "match_spectrum"})
+"""What is done to units on their way to another voice, whichever method makes them."""
+APPLIED = {
+    "knn": OF_A_VOICE | {"topk", "weighting", "temperature", "smoothness", "candidates"},
+    "linear": OF_A_VOICE | {"ridge", "bias", "orthogonal"},
+    "linear_factorised": OF_A_VOICE | {"ridge", "rank"},
+    "mean": OF_A_VOICE | {"scale"},
+    "world": frozenset({"match_spectrum", "scale"}),
+    "none": frozenset[str](),
+}
+"""The keys beside `ALWAYS`, by method. `trim_references` is for recordings alone: a row reads frames from shards."""
+
+
+def applied(settings: ConvertSettings) -> Slice:
+    """The settings that a row's conversions go by, as JSON has them."""
+    return settings.model_dump(mode="json", include=set(ALWAYS | APPLIED[settings.method]))
+
+
+def check_applied(settings: ConvertSettings, own: Iterable[str], where: str) -> None:
+    """Refuses an alpha, a transposition or a spectrum that the method would ignore.
+
+    Args:
+        own: the keys that were set for it alone; what it inherits is passed over.
+        where: under which key they stand.
+    """
+    for key in sorted((OF_A_VOICE - APPLIED[settings.method]).intersection(own)):
+        if value := getattr(settings, key):
+            usual = type(settings).model_fields[key].default
+            raise InputError(
+                f"key '{where}.{key}': expected {_typed(usual)} with method {settings.method}, which ignores it, "
+                f"found {_typed(value)}; remove the key, or choose another method"
+            )
+
+
+def _typed(value: bool | float) -> str:
+    return str(value).lower() if isinstance(value, bool) else f"{value:g}"
