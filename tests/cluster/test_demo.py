@@ -57,7 +57,8 @@ def test_a_run_keeps_the_config_that_it_was_started_with(finished: Project, refe
 def test_weights_and_marks_are_those_of_a_run_without_slurm(finished: Project, reference: Project) -> None:
     assert finished.model() == reference.model()
     ours, theirs = (
-        json.loads((p.folder / "results/demo/knnvc/metrics.json").read_text())["measures"] for p in (finished, reference)
+        json.loads((p.folder / "results/demo/knnvc/metrics.json").read_text())["measures"]
+        for p in (finished, reference)
     )
     assert ours | {"rtf": 0} == theirs | {"rtf": 0}
     assert (finished.folder / "results/demo/knnvc/index.html").stat().st_size > 1000
