@@ -140,7 +140,7 @@ def test_pairs_are_chosen_ordered_and_found_again_by_the_address(site: Path, ope
     assert ids(linked) == everyone[10:]
     assert linked.page.evaluate("document.activeElement.id") == last
     linked.page.evaluate(f"location.hash = '#{everyone[0]}'")
-    linked.page.wait_for_selector(f"#{everyone[0]}.here")
+    linked.page.wait_for_selector(f'[id="{everyone[0]}"].here')
 
 
 def test_keys_move_and_play(site: Path, open_page: Open) -> None:

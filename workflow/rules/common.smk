@@ -73,7 +73,8 @@ def refresh_lists(checked):
     """Names the corpora that are there: one that no system uses may be missing; a training needs both splits."""
     present = []
     systems = checked.systems.values()
-    used = {name for settings in systems for name in settings.corpora()} | {checked.evaluated_corpus()}
+    used = {name for settings in systems for name in settings.corpora()}
+    used |= {checked.evaluated_corpus()} if systems else set()
     trained_on = {name for settings in systems for name in settings.trains_on()}
     for name, settings in checked.corpora.items():
         try:
