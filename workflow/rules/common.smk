@@ -176,6 +176,15 @@ def folders(name):
     return lambda wildcards, input: list(dict.fromkeys(os.path.dirname(path) for path in input[name]))
 
 
+def stream_options(streams, path):
+    """Options `--<stream> <path of its feature>`; made from the input, so no part of the provenance."""
+    return lambda wildcards, input: [
+        part
+        for stream, feature in streams.items()
+        for part in (f"--{stream}", path.format(feature=feature, **wildcards))
+    ]
+
+
 def corpus_settings(wildcards):
     """All of a corpus's settings, of which its words may depend on any."""
     return CONFIG.corpus(wildcards.corpus, "corpora").model_dump_json()

@@ -16,15 +16,6 @@ for run in ("hifigan", "hifigan_prematched"):
 RESUMED.extend(["train_hifigan", "train_hifigan_prematched"])
 
 
-def stream_options(path):
-    """`--content` and `--pitch`, where the vocoder hears these; made from the input, so no part of the provenance."""
-    return lambda wildcards, input: [
-        part
-        for stream, feature in KNNVC.streams.items()
-        for part in (f"--{stream}", path.format(feature=feature, **wildcards))
-    ]
-
-
 STREAM_SHARD = "results/features/{feature}/{corpus}/{shard}.h5"
 STREAM_SHARDS = [STREAM_SHARD.replace("{feature}", feature) for feature in KNNVC.streams.values()]
 
@@ -46,7 +37,7 @@ rule prematch:
     params:
         cfg=lambda wildcards: canonical(knnvc.prematch_slice(CONFIG, wildcards.corpus)),
         planned_for=planned_for("results/corpora/{corpus}/splits/{shard}.csv"),
-        streams=stream_options(STREAM_SHARD),
+        streams=stream_options(KNNVC.streams, STREAM_SHARD),
     shell:
         "vcpipe knnvc prematch --slice {params.cfg:q} --match {input.match:q} --synthesis {input.synthesis:q} "
         "--manifest {input.manifest:q} --splits {input.splits:q} --out {output:q} --threads {threads} "
@@ -68,7 +59,7 @@ if KNNVC.streams:
         threads: 1
         params:
             cfg=lambda wildcards: canonical(knnvc.unmatched_slice(CONFIG, wildcards.corpus)),
-            streams=stream_options(STREAM_SHARD),
+            streams=stream_options(KNNVC.streams, STREAM_SHARD),
         shell:
             "vcpipe knnvc unmatched --slice {params.cfg:q} --synthesis {input.synthesis:q} --out {output:q} "
             "{params.streams:q} 2> {log:q}"
@@ -152,7 +143,7 @@ rule render_knnvc:
         audio=folders("audio"),
         match=folders("match"),
         synthesis=folders("synthesis"),
-        streams=stream_options(f"results/features/{{feature}}/{EVALUATED}"),
+        streams=stream_options(KNNVC.streams, f"results/features/{{feature}}/{EVALUATED}"),
     shell:
         "vcpipe knnvc render --slice {params.cfg:q} --run {params.run:q} --manifest {input.manifest:q} "
         "--audio {params.audio:q} --match {params.match:q} --synthesis {params.synthesis:q} --trials {input.trials:q} "
