@@ -240,8 +240,9 @@ def du(
 ) -> None:
     """Forecasts how much room every copy and feature of every corpus will take, beside what lies there now."""
     from vcpipe import packing
-    from vcpipe.config import load, read
+    from vcpipe.config import load
     from vcpipe.forecast import table
+    from vcpipe.sections import read
 
     checked = load(read(config or [Path("config.yaml")]))
     packing.check(checked)

@@ -14,11 +14,12 @@ import soundfile
 
 from tests.conftest import RATE, tone
 from vcpipe.errors import InputError
+from vcpipe.evaluation.drawing import Protocol, draw_trials
 from vcpipe.evaluation.references import KINDS, noise_like, write_reference_row
 from vcpipe.grid import Grid
 from vcpipe.manifest import Utterance, read_lines
 from vcpipe.store import Shards, write_shard
-from vcpipe.trials import Protocol, Trial, draw_trials
+from vcpipe.trials import Trial
 
 SPEAKERS, EACH = "abc", 5
 WAVES = {f"{s}/{n}": tone(1.0 + 0.1 * n, 100 + 50 * i, seed=n) for i, s in enumerate(SPEAKERS) for n in range(EACH)}

@@ -15,7 +15,7 @@ import torch
 from tests.conftest import RATE, tone
 from tests.corpora.tars import good_tar
 from tests.security.bombs import BOMBS
-from vcpipe import audio, cli, config, trials, weights
+from vcpipe import audio, cli, sections, trials, weights
 from vcpipe.corpora import folder, lists
 from vcpipe.corpora.unpack import unpack
 from vcpipe.errors import InputError
@@ -165,8 +165,8 @@ DOORS: list[tuple[str, str, str, Door]] = [
     ("import Shar's", "npy", "x.npy", shar),
     ("index of packs", "pkl", "x", index),
     ("tar of packs", "tar", "x.tar", packed),
-    ("config", "yaml", "x.yaml", lambda path: config.read([path])),
-    ("config, pickle", "pkl", "x.yaml", lambda path: config.read([path])),
+    ("config", "yaml", "x.yaml", lambda path: sections.read([path])),
+    ("config, pickle", "pkl", "x.yaml", lambda path: sections.read([path])),
     ("vcpipe du", "yaml", "x.yaml", lambda path: command("du", "--config", str(path))),
     ("snakemake --configfile", "yaml", "x.yaml", snakemake),
     ("trials", "pkl", "x.csv", lambda path: trials.read_trials(path, [])),

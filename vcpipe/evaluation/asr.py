@@ -1,7 +1,7 @@
 """Speech recognition as a judge: what was said, and how many words and characters of it are wrong.
 
 The character error rate is over normalised texts with one blank between words, and the blanks count: an error in a word
-boundary is an error of a character. Rates of several texts are all their errors over all their words or characters.
+boundary is an error of a character.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -239,32 +239,6 @@ def char_errors(reference: str, hypothesis: str) -> tuple[int, int]:
         return len(hypothesis), 0
     out = jiwer.process_characters(reference, hypothesis)
     return out.substitutions + out.deletions + out.insertions, len(reference)
-
-
-def rates(pairs: Iterable[tuple[str, str]]) -> dict[str, float]:
-    """Word and character error rates of a corpus, as fractions: all errors over all words of the references.
-
-    Args:
-        pairs: of reference and hypothesis.
-
-    Raises:
-        InputError: when the references have no words.
-    """
-    pairs = list(pairs)
-    counts = {
-        "wer": [word_errors(reference, hypothesis) for reference, hypothesis in pairs],
-        "cer": [char_errors(reference, hypothesis) for reference, hypothesis in pairs],
-    }
-    return {name: rate(values) for name, values in counts.items()}
-
-
-def rate(counts: Iterable[tuple[int, int]]) -> float:
-    """Errors over units, of `(errors, units)` counts summed first, so that long texts weigh more."""
-    counts = list(counts)
-    n_units = sum(units for _, units in counts)
-    if n_units == 0:
-        raise InputError(f"error rate of {len(counts)} texts: expected reference texts with words, found none")
-    return sum(errors for errors, _ in counts) / n_units
 
 
 def normalise(text: str) -> str:

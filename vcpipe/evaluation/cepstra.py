@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
-from vcpipe.config import REVISIONS
 from vcpipe.errors import InputError
+from vcpipe.evaluated import REVISIONS
 from vcpipe.f0 import praat
 from vcpipe.f0.grid import on_grid
 from vcpipe.f0.track import Track

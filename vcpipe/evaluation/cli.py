@@ -46,9 +46,10 @@ def trials(
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Draws who is converted to whom: a table that stays, so that systems can be compared."""
-    from vcpipe import trials as drawing
     from vcpipe.corpora.speakers import read_sexes
+    from vcpipe.evaluation import drawing
     from vcpipe.manifest import Utterance, read_table
+    from vcpipe.trials import write_trials
 
     utterances = read_table(manifest, Utterance)
     asked: dict[str, Any] = {
@@ -69,7 +70,7 @@ def trials(
                 f"--{unread[0].replace('_', '-')}: the protocol held-out does not read it; leave it out, or give "
                 "another --protocol"
             )
-        drawing.write_trials(out, drawing.draw_demo_trials(utterances, pairs or 32, seed))
+        write_trials(out, drawing.draw_demo_trials(utterances, pairs or 32, seed))
         return
     if pairs is not None:
         raise InputError(f"--pairs: the protocol {protocol} does not read it; give --speakers, --sources and --targets")
@@ -80,7 +81,7 @@ def trials(
         )
     seen = drawing.trained_speakers(read_table(unseen_in, Utterance)) if unseen_in else None
     known = read_sexes(sexes) if sexes else None
-    drawing.write_trials(out, drawing.draw_trials(utterances, chosen, seen, seen_sources, known))
+    write_trials(out, drawing.draw_trials(utterances, chosen, seen, seen_sources, known))
 
 
 def reference_row(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
-from vcpipe.config import REVISIONS
+from vcpipe.evaluated import REVISIONS
 from vcpipe.evaluation import cepstra
 from vcpipe.evaluation.cepstra import GRID, Frames
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
-from vcpipe.config import REVISIONS
 from vcpipe.errors import InputError
+from vcpipe.evaluated import REVISIONS
 from vcpipe.weights import read_pickle_checkpoint, wheel_file
 
 Quality = Callable[[Wave], dict[str, float]]

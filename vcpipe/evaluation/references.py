@@ -24,8 +24,8 @@ import numpy as np
 
 from vcpipe import __version__, audio
 from vcpipe.audio import Wave
-from vcpipe.config import REVISIONS
 from vcpipe.errors import InputError
+from vcpipe.evaluated import REVISIONS
 from vcpipe.manifest import Utterance, atomic_path, by_speaker, write_lines
 from vcpipe.store import Shards
 from vcpipe.trials import Trial, reference_samples

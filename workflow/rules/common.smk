@@ -13,8 +13,8 @@ from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
-from vcpipe import catalog, packing
-from vcpipe.config import REFERENCE_ROWS, REVISIONS, load
+from vcpipe import catalog, evaluated, packing
+from vcpipe.config import load
 from vcpipe.settings import DerivedSettings, canonical
 from vcpipe.corpora import lists, words
 from vcpipe.errors import InputError
@@ -74,7 +74,7 @@ def refresh_lists(checked):
     present = []
     systems = checked.systems.values()
     used = {name for settings in systems for name in settings.corpora()}
-    used |= {checked.evaluated_corpus()} if systems else set()
+    used |= {evaluated.corpus(checked)} if systems else set()
     trained_on = {name for settings in systems for name in settings.trains_on()}
     for name, settings in checked.corpora.items():
         try:

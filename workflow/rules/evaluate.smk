@@ -1,9 +1,9 @@
 # evaluate: trials -> reference rows; conversions -> verdicts -> one table
-ROWS = [*CONFIG.rows(), *REFERENCE_ROWS]
-EVALUATED = CONFIG.evaluated_corpus()
-EVALUATED_AUDIO = f"results/audio/{CONFIG.evaluated_copy()}/{EVALUATED}"
+ROWS = [*evaluated.rows(CONFIG), *evaluated.REFERENCE_ROWS]
+EVALUATED = evaluated.corpus(CONFIG)
+EVALUATED_AUDIO = f"results/audio/{evaluated.copy(CONFIG)}/{EVALUATED}"
 EVALUATED_SHARDS = expand("{folder}/{shard}.h5", folder=EVALUATED_AUDIO, shard=shards(EVALUATED))
-TRIALS = CONFIG.trials() or "results/evaluation/trials.csv"
+TRIALS = evaluated.trials(CONFIG) or "results/evaluation/trials.csv"
 TARGETS.append("results/report/index.html")
 
 
@@ -37,9 +37,9 @@ rule reference_row:
     log:
         "logs/reference_row/{row}.log",
     wildcard_constraints:
-        row=one_of(REFERENCE_ROWS),
+        row=one_of(evaluated.REFERENCE_ROWS),
     params:
-        cfg=lambda wildcards: canonical(CONFIG.reference_slice(wildcards.row)),
+        cfg=lambda wildcards: canonical(evaluated.reference_slice(CONFIG, wildcards.row)),
         audio=folders("audio"),
     shell:
         "vcpipe reference-row --slice {params.cfg:q} --manifest {input.manifest:q} --audio {params.audio:q} "
@@ -74,7 +74,7 @@ rule judge:
         "logs/judge/{row}.tsv"
     threads: 2
     params:
-        cfg=canonical(CONFIG.judge_slice()),
+        cfg=canonical(evaluated.judge_slice(CONFIG)),
         audio=folders("audio"),
     shell:
         "vcpipe evaluate --slice {params.cfg:q} --row $(dirname {input.pairs:q}) --manifest {input.manifest:q} "
@@ -96,6 +96,6 @@ rule evaluate:
         "logs/evaluate.log",
     params:
         rows=expand("results/demo/{row}", row=ROWS),
-        revision=REVISIONS["table"],
+        revision=evaluated.REVISIONS["table"],
     shell:
         "vcpipe overview --out $(dirname {output.json:q}) {params.rows:q} 2> {log:q}"

@@ -17,7 +17,7 @@ rule demo_page:
         row=one_of(CONFIG.systems),
     localrule: True
     params:
-        cfg=canonical(CONFIG.evaluated_slice()),
+        cfg=canonical(evaluated.audio_slice(CONFIG)),
         page=f"page-revision={PAGE_REVISION}",
         audio=folders("audio"),
     shell:
@@ -34,14 +34,14 @@ rule report:
         protocols=expand("results/demo/{row}/protocol.json", row=ROWS),
         overview="results/evaluation/overview.json",
         audio=EVALUATED_SHARDS,
-        stats=f"results/stats/{CONFIG.evaluated_copy()}/{EVALUATED}/index.html",
+        stats=f"results/stats/{evaluated.copy(CONFIG)}/{EVALUATED}/index.html",
         speakers=f"results/corpora/{EVALUATED}/speakers.json",
     output:
         "results/report/index.html",
     log:
         "logs/report.log",
     params:
-        cfg=canonical(CONFIG.evaluated_slice()),
+        cfg=canonical(evaluated.audio_slice(CONFIG)),
         page=f"site-revision={SITE_REVISION}",
         rows=expand("results/demo/{row}", row=ROWS),
         audio=folders("audio"),

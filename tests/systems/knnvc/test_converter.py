@@ -19,7 +19,6 @@ from vcpipe.systems.knnvc.converter import Converter
 from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.systems.knnvc.hub import KNeighborsVC
 from vcpipe.systems.knnvc.match import match
-from vcpipe.systems.knnvc.methods import options_of
 from vcpipe.systems.knnvc.methods import units as units_of
 from vcpipe.vocoders.config import generator_settings
 from vcpipe.vocoders.synthesis import vocode
@@ -72,7 +71,7 @@ def test_alpha_mixes_from_all_target_to_all_source(converter: Converter) -> None
 def test_the_settings_of_a_call_reach_the_units(converter: Converter, convert: dict[str, Any]) -> None:
     settings = ConvertSettings(**convert, loudness_lufs=None, trim_references=False)
     source, pool = converter.frames(wave(1.0)), converter.pool([wave(2.0, 220)], trim=False)
-    made = torch.lerp(units_of(options_of(settings), source, None, pool), source.synthesis.float(), settings.alpha)
+    made = torch.lerp(units_of(settings, source, None, pool), source.synthesis.float(), settings.alpha)
     expected = vocode(converter.vocoder, made, 320).numpy()
     plain = converter.convert(source, pool, loudness_lufs=None)
     out = converter(wave(1.0), [wave(2.0, 220)], settings)

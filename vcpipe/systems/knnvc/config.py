@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveInt
 
-from vcpipe.config import Config, SystemShards, check_name
+from vcpipe import evaluated
+from vcpipe.config import Config, SystemShards
 from vcpipe.errors import InputError
+from vcpipe.sections import check_name
 from vcpipe.settings import FeatureSettings, Slice
 from vcpipe.settings import Settings as Section
 from vcpipe.settings import check as check_section
@@ -317,7 +319,7 @@ def run_slice(config: Config, prematched: bool) -> Slice:
 def render_slice(config: Config, row: str) -> Slice:
     """What the conversions of a row depend on, beside the table of trials."""
     knnvc: Settings = config.systems["knnvc"]
-    corpus, settings = config.evaluated_corpus(), knnvc.all_rows[row]
+    corpus, settings = evaluated.corpus(config), knnvc.all_rows[row]
     convert = applied(knnvc.convert_of(row))
     if not knnvc.pitch:
         convert.pop("transpose", None)

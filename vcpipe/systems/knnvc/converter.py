@@ -18,7 +18,7 @@ from vcpipe.features.base import Extractor
 from vcpipe.features.extract import load_extractor
 from vcpipe.features.signal import SignalExtractor
 from vcpipe.grid import Grid
-from vcpipe.settings import canonical
+from vcpipe.settings import canonical, check
 from vcpipe.systems.knnvc import methods
 from vcpipe.systems.knnvc.applied import check_applied
 from vcpipe.systems.knnvc.config import STREAMS, ConvertSettings
@@ -146,31 +146,28 @@ class Converter:
         self.check_transpose(transpose)
         if target_duration_s is not None:
             source = source.stretched(max(1, round(target_duration_s * float(self.grid.fps))))
-        options = methods.Options(topk=topk)
-        return self._converted(source, pool, options, alpha, loudness_lufs, transpose, match_spectrum)
+        given = {
+            "topk": topk,
+            "alpha": alpha,
+            "loudness_lufs": loudness_lufs,
+            "transpose": transpose,
+            "match_spectrum": match_spectrum,
+        }
+        return self._converted(source, pool, check(ConvertSettings, given, "convert"))
 
-    def _converted(
-        self,
-        source: Frames,
-        pool: Frames,
-        options: methods.Options,
-        alpha: float,
-        loudness_lufs: float | None,
-        transpose: float,
-        match_spectrum: bool,
-    ) -> audio.Wave:
+    def _converted(self, source: Frames, pool: Frames, settings: ConvertSettings) -> audio.Wave:
         """As `convert`, by any method of `ALONE`; the source stands for its speaker."""
         query, searched = source.match.to(self.device), pool.match
         if self.normalise:
             query, searched = less_voice(query, query), less_voice(searched, searched)
         own = Frames(query, source.synthesis.to(self.device))
-        made = methods.units(options, own, None, Frames(searched, pool.synthesis))
-        synthesis = torch.lerp(made, own.synthesis.float(), alpha)
-        share = 0.0 if methods.keeps_voice(options.method) else 1 - alpha
-        units = in_voice(source, synthesis, None, pool.f0, share, transpose)
-        if match_spectrum and pool.spectrum is None:
+        made = methods.units(settings, own, None, Frames(searched, pool.synthesis))
+        synthesis = torch.lerp(made, own.synthesis.float(), settings.alpha)
+        share = 0.0 if methods.keeps_voice(settings.method) else 1 - settings.alpha
+        units = in_voice(source, synthesis, None, pool.f0, share, settings.transpose)
+        if settings.match_spectrum and pool.spectrum is None:
             raise InputError("match_spectrum: the pool has no spectrum; make it with Converter.pool")
-        return self.speak(units, loudness_lufs, pool.spectrum if match_spectrum else None)
+        return self.speak(units, settings.loudness_lufs, pool.spectrum if settings.match_spectrum else None)
 
     def check_transpose(self, semitones: float) -> None:
         """Refuses a transposition where the vocoder hears no F0."""
@@ -211,8 +208,7 @@ class Converter:
         check_applied(s, s.model_fields_set, "settings")
         self.check_transpose(s.transpose)
         pool = self.pool(references, s.trim_references)
-        frames, options = self.frames(source), methods.options_of(s)
-        return self._converted(frames, pool, options, s.alpha, s.loudness_lufs, s.transpose, s.match_spectrum)
+        return self._converted(self.frames(source), pool, s)
 
     def revisions(self) -> dict[str, object]:
         """The settings and code revisions of the extractors, as they stand in the output's JSON line."""

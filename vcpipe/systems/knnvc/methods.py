@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -21,29 +20,8 @@ Method = Callable[["Frames"], Tensor]
 """Frames of one source to units `(T, E)` float32 on the source's device."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """The method of a conversion and what belongs to it: keys of `knnvc.convert`."""
-
-    method: str = "knn"
-    topk: int = 4
-    weighting: str = "uniform"
-    temperature: float = 0.01
-    smoothness: float = 0.0
-    candidates: int = 32
-    ridge: float = 0.01
-    bias: bool = False
-    orthogonal: bool = False
-    scale: bool = False
-
-
-def options_of(settings: ConvertSettings) -> Options:
-    """What of the settings decides how the units are made."""
-    return Options(**settings.model_dump(include=set(Options.__dataclass_fields__)))
-
-
 def units(
-    options: Options,
+    settings: ConvertSettings,
     source: Frames,
     source_pool: Frames | None,
     pool: Frames,
@@ -52,36 +30,38 @@ def units(
     """The units of one source in the voice of a pool: `(T, E)` float32 on the source's device.
 
     Args:
-        options: the method and what belongs to it.
+        settings: the method and what belongs to it.
         source: frames of the recording that is converted.
         source_pool: frames of other recordings of its speaker, for the methods that must know both voices; the source
             itself where there are none.
         pool: frames of the target.
         content: what `linear.factorise` found, for `linear_factorised`.
     """
-    return prepare(options, source if source_pool is None else source_pool, pool, content)(source)
+    return prepare(settings, source if source_pool is None else source_pool, pool, content)(source)
 
 
-def prepare(options: Options, source_pool: Frames, pool: Frames, content: linear.Content | None = None) -> Method:
+def prepare(
+    settings: ConvertSettings, source_pool: Frames, pool: Frames, content: linear.Content | None = None
+) -> Method:
     """The method for one pair of voices: what is fitted is fitted here, once for all sources of this speaker.
 
     Raises:
         InputError: for a method without units, and where the frames are too few.
     """
-    if options.method == "knn":
-        return lambda source: _knn(options, source, pool)
-    if options.method == "none":
+    if settings.method == "knn":
+        return lambda source: _knn(settings, source, pool)
+    if settings.method == "none":
         return lambda source: source.synthesis.float()
-    if options.method == "linear":
-        return _affine(linear.fit(source_pool, pool, options.ridge, options.bias, options.orthogonal))
-    if options.method == "linear_factorised":
+    if settings.method == "linear":
+        return _affine(linear.fit(source_pool, pool, settings.ridge, settings.bias, settings.orthogonal))
+    if settings.method == "linear_factorised":
         if content is None:
             raise InputError("linear_factorised: no factorisation of several speakers; make one with linear.factorise")
-        return _affine(content.convert(source_pool, pool, options.ridge))
-    if options.method == "mean":
-        return _affine(linear.shift(source_pool, pool, options.scale))
+        return _affine(content.convert(source_pool, pool, settings.ridge))
+    if settings.method == "mean":
+        return _affine(linear.shift(source_pool, pool, settings.scale))
     raise InputError(
-        f"method '{options.method}': expected one that makes units (knn, linear, linear_factorised, mean, none); "
+        f"method '{settings.method}': expected one that makes units (knn, linear, linear_factorised, mean, none); "
         "world makes recordings of recordings"
     )
 
@@ -100,10 +80,10 @@ def _affine(voice: linear.Affine) -> Method:
     return lambda source: voice(source.synthesis)
 
 
-def _knn(options: Options, source: Frames, pool: Frames) -> Tensor:
+def _knn(settings: ConvertSettings, source: Frames, pool: Frames) -> Tensor:
     synthesis = match.check_synthesis(pool.match, pool.synthesis)
     with torch.inference_mode():
         similarity, rows = smooth_neighbours(
-            source.match, pool.match, options.topk, options.smoothness, options.candidates
+            source.match, pool.match, settings.topk, settings.smoothness, settings.candidates
         )
-        return match.average(rows, synthesis, match.weights(similarity, options.weighting, options.temperature))
+        return match.average(rows, synthesis, match.weights(similarity, settings.weighting, settings.temperature))

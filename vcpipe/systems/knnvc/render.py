@@ -190,7 +190,6 @@ def _read(shards: Shards, heard: list[tuple[str, int]]) -> Tensor:
 
 
 def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -> Conversion:
-    options, loudness = methods.options_of(settings), settings.loudness_lufs
     keeps = methods.keeps_voice(settings.method)  # then the source's register stays as it is too
     share, transpose = (0.0, 0.0) if keeps else (1 - settings.alpha, settings.transpose)
     matches = settings.match_spectrum and not keeps
@@ -203,11 +202,11 @@ def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -
         key = (trial.source.speaker if own is not None else trial.source.utt_id, trial.references, trial.reference_s)
         if key not in ready:
             ready.clear()  # trials come source by source: one pair of voices at a time is enough
-            ready[key] = methods.prepare(options, source if own is None else own, target, content)
+            ready[key] = methods.prepare(settings, source if own is None else own, target, content)
         matched = ready[key](source).to(converter.device)
         synthesis = torch.lerp(matched, source.synthesis.to(matched), settings.alpha)
         units = in_voice(source, synthesis, voices.own_f0(trial), target.f0, share, transpose)
-        return converter.speak(units, loudness, voices.spectrum(trial) if matches else None)
+        return converter.speak(units, settings.loudness_lufs, voices.spectrum(trial) if matches else None)
 
     return convert
 
