@@ -110,10 +110,28 @@ def test_a_row_records_what_its_method_goes_by_and_nothing_else() -> None:
     found = config(**STREAMS, convert=convert, rows={"world": {"convert": {"method": "world"}}})
     recorded = {row: render_slice(found, row)["convert"] for row in found.systems["knnvc"].all_rows}
     assert recorded["knnvc_resynthesis"] == {"method": "none", "loudness_lufs": -16.0}
-    assert recorded["world"] == {"method": "world", "loudness_lufs": -16.0, "match_spectrum": True, "scale": True}
-    knn = {"topk", "weighting", "temperature", "smoothness", "candidates", "alpha", "transpose", "match_spectrum"}
+    assert recorded["world"] == {
+        "method": "world",
+        "loudness_lufs": -16.0,
+        "match_spectrum": True,
+        "spread": 0.0,
+        "scale": True,
+    }
+    knn = {
+        "topk",
+        "weighting",
+        "temperature",
+        "smoothness",
+        "candidates",
+        "alpha",
+        "transpose",
+        "match_spectrum",
+        "spread",
+    }
     assert set(recorded["knnvc"]) == set(recorded["knnvc_same_speaker"]) == {"method", "loudness_lufs", *knn}
     assert recorded["knnvc"]["transpose"] == 3
+    without_pitch = render_slice(config(convert={"match_spectrum": False}), "knnvc")["convert"]
+    assert set(without_pitch) == {"method", "loudness_lufs", *knn} - {"transpose", "spread"}
 
 
 def test_every_method_has_keys_and_every_key_but_that_of_recordings_a_method() -> None:

@@ -51,11 +51,11 @@ def test_a_conversion_is_as_long_as_its_source_and_as_loud_as_asked(converter: C
 
 def test_alpha_mixes_from_all_target_to_all_source(converter: Converter) -> None:
     source, pool = converter.frames(wave(1.0)), converter.pool([wave(2.0, 220)], trim=False)
-    options = {"loudness_lufs": None}
     matched = match(source.match, pool.match)
     for alpha, units in ((0.0, matched), (1.0, source.synthesis), (0.3, 0.7 * matched + 0.3 * source.synthesis)):
         expected = vocode(converter.vocoder, units, 320).numpy()
-        np.testing.assert_allclose(converter.convert(source, pool, alpha=alpha, **options), expected, atol=1e-5)
+        settings = ConvertSettings(alpha=alpha, loudness_lufs=None)
+        np.testing.assert_allclose(converter.convert(source, pool, settings), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_the_settings_of_a_call_reach_the_units(converter: Converter, convert: d
     source, pool = converter.frames(wave(1.0)), converter.pool([wave(2.0, 220)], trim=False)
     made = torch.lerp(units_of(settings, source, None, pool), source.synthesis.float(), settings.alpha)
     expected = vocode(converter.vocoder, made, 320).numpy()
-    plain = converter.convert(source, pool, loudness_lufs=None)
+    plain = converter.convert(source, pool, ConvertSettings(loudness_lufs=None))
     out = converter(wave(1.0), [wave(2.0, 220)], settings)
     np.testing.assert_allclose(out, expected, atol=1e-5)
     assert not np.allclose(out, plain, atol=1e-4)
@@ -169,7 +169,8 @@ def test_separate_synthesis_frames_are_what_is_vocoded(converter: Converter) -> 
     source = converter.frames(wave(1.0))
     pool = Frames(converter.pool([wave(2.0)], trim=False).match, torch.randn(100, 64))
     expected = vocode(converter.vocoder, match(source.match, pool.match, pool.synthesis), 320).numpy()
-    np.testing.assert_allclose(converter.convert(source, pool, loudness_lufs=None), expected, atol=1e-5)
+    out = converter.convert(source, pool, ConvertSettings(loudness_lufs=None))
+    np.testing.assert_allclose(out, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,18 @@ def test_pitch_moves_by_the_difference_of_the_medians_and_the_transposition() ->
     torch.testing.assert_close(moved(source, own, None, share=0.0, transpose=-12), contour(50, 0, 60, 45))
 
 
+def test_pitch_moves_up_and_down_as_the_target_does_within_limits() -> None:
+    def voice(median: float, semitones: float) -> torch.Tensor:
+        return contour(*(median * 2 ** (np.linspace(-semitones, semitones, 101) / 12)))
+
+    source, own, lively = contour(100, 0, 200), voice(100, 4), voice(300, 6)
+    torch.testing.assert_close(moved(source, own, lively, spread=1.0), contour(300, 0, 300 * 2**1.5))
+    torch.testing.assert_close(moved(source, own, lively, spread=0.5), contour(300, 0, 300 * 2 ** math.sqrt(1.5)))
+    torch.testing.assert_close(moved(source, own, lively, spread=0.0), contour(300, 0, 600))
+    torch.testing.assert_close(moved(source, own, voice(300, 40), spread=1.0), contour(300, 0, 1200))
+    torch.testing.assert_close(moved(source, own, voice(300, 0), spread=1.0), contour(300, 0, 600))
+
+
 def test_a_voice_without_a_voiced_frame_has_no_register() -> None:
     silence, voice = contour(0, 0, 0), contour(100, 110)
     assert torch.equal(moved(silence, silence, silence, transpose=5), silence)

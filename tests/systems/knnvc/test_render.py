@@ -17,7 +17,7 @@ from vcpipe.store import Shards, write_shard
 from vcpipe.systems.knnvc import world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter
-from vcpipe.systems.knnvc.frames import assemble
+from vcpipe.systems.knnvc.frames import assemble, moved
 from vcpipe.systems.knnvc.match import match
 from vcpipe.systems.knnvc.render import Voices, render
 from vcpipe.systems.knnvc.spectrum import bring_to, long_term
@@ -77,7 +77,7 @@ def median_hz(f0: torch.Tensor) -> float:
 def test_rows_move_the_pitch_by_the_speakers_other_recordings(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[torch.Tensor] = []
 
-    def speak(self: Converter, units: torch.Tensor, loudness: float | None, spectrum: object) -> np.ndarray:
+    def speak(self: Converter, units: torch.Tensor, *_: object) -> np.ndarray:
         heard.append(units)
         return np.zeros(len(units) * 320, np.float32)
 
@@ -101,6 +101,45 @@ def test_rows_move_the_pitch_by_the_speakers_other_recordings(table: Table, monk
     torch.testing.assert_close(shifted[:, -2], matched[:, -2] * 2 ** (3 / 12))
 
 
+def test_the_pitch_and_the_spectrum_take_on_the_spread_of_the_references(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[tuple[torch.Tensor, float]] = []
+
+    def speak(self: Converter, units: torch.Tensor, loudness: float, spectrum: object, spread: float) -> np.ndarray:
+        heard.append((units, spread))
+        return np.zeros(len(units) * 320, np.float32)
+
+    monkeypatch.setattr(Converter, "speak", speak)
+    for spread in (0.0, 0.7):
+        table.render(match_spectrum=True, spread=spread)
+    (plain, none), (spread_out, much) = heard[0], heard[2]
+    assert (none, much) == (0.0, 0.7)
+    f0 = {s: torch.cat([table.frames[f"{s}-{i}"].f0 for i in (1, 2)]) for s in VOICES}
+    expected = moved(table.frames["low-0"].f0, f0["low"], f0["high"], spread=0.7)
+    assert not torch.allclose(plain[:, -2:], spread_out[:, -2:])
+    torch.testing.assert_close(spread_out[:, -2:], expected)
+
+
+def test_a_voice_is_read_once_however_the_table_is_ordered(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = table.folder / "trials.csv"
+    before = path.read_text()
+    monkeypatch.setattr("vcpipe.systems.knnvc.render.POOLS", 1)
+    read: list[int] = []
+    frames = Voices._frames
+    monkeypatch.setattr(Voices, "_frames", lambda self, heard: read.append(len(heard)) or frames(self, heard))
+    orders = [["low-0,high", "high-0,low", "low-1,high", "high-1,low"], ["high-1,low", "low-1,high", "low-0,high"]]
+    try:
+        for order in orders:
+            path.write_text("source,target,references\n" + "".join(f"{line},others\n" for line in order))
+            read.clear()
+            lines = table.render()
+            assert [f"{line['source_utt']},{line['target_speaker']}" for line in lines] == order
+            assert len(read) == len(order) + 2  # each source, and two voices
+    finally:
+        path.write_text(before)
+
+
 def test_a_row_is_sound_of_its_sources_length(table: Table) -> None:
     for line in table.render():
         wave, rate = soundfile.read(table.folder / "row" / line["converted"])
@@ -115,7 +154,7 @@ def test_a_resynthesis_keeps_the_register_whatever_conversions_are_transposed_by
 ) -> None:
     heard: list[torch.Tensor] = []
 
-    def speak(self: Converter, units: torch.Tensor, loudness: float | None, spectrum: object) -> np.ndarray:
+    def speak(self: Converter, units: torch.Tensor, *_: object) -> np.ndarray:
         heard.append(units)
         return np.zeros(len(units) * 320, np.float32)
 
@@ -130,8 +169,10 @@ def test_world_is_brought_to_the_references_spectrum_too(table: Table, monkeypat
     monkeypatch.setattr(world, "convert", lambda wave, *rest: wave)
     references = long_term([table.waves["high-1"], table.waves["high-2"]], RATE)
     plain = table.waves["low-0"]
-    for on, expected in ((False, plain), (True, bring_to(plain, RATE, references))):
-        line = table.render(method="world", match_spectrum=on, loudness_lufs=None)[0]
+    brought = {spread: bring_to(plain, RATE, references, spread) for spread in (0.0, 0.5)}
+    assert not np.allclose(brought[0.0], brought[0.5], atol=1e-3)
+    for on, spread, expected in ((False, 0.5, plain), (True, 0.0, brought[0.0]), (True, 0.5, brought[0.5])):
+        line = table.render(method="world", match_spectrum=on, spread=spread, loudness_lufs=None)[0]
         wave, _ = soundfile.read(table.folder / "row" / line["converted"])
         np.testing.assert_allclose(wave, expected.clip(-1, 1), atol=1e-4)
 

@@ -12,22 +12,29 @@ if TYPE_CHECKING:
     from vcpipe.systems.knnvc.config import ConvertSettings
 
 ALWAYS = frozenset({"method", "loudness_lufs"})
-OF_A_VOICE = frozenset({"alpha", "transpose", "match_spectrum"})
+OF_A_VOICE = frozenset({"alpha", "transpose", "match_spectrum", "spread"})
 """What is done to units on their way to another voice, whichever method makes them."""
 APPLIED = {
     "knn": OF_A_VOICE | {"topk", "weighting", "temperature", "smoothness", "candidates"},
     "linear": OF_A_VOICE | {"ridge", "bias", "orthogonal"},
     "linear_factorised": OF_A_VOICE | {"ridge", "rank"},
     "mean": OF_A_VOICE | {"scale"},
-    "world": frozenset({"match_spectrum", "scale"}),
+    "world": frozenset({"match_spectrum", "spread", "scale"}),
     "none": frozenset[str](),
 }
 """The keys beside `ALWAYS`, by method. `trim_references` is for recordings alone: a row reads frames from shards."""
 
 
-def applied(settings: ConvertSettings) -> Slice:
-    """The settings that a row's conversions go by, as JSON has them."""
-    return settings.model_dump(mode="json", include=set(ALWAYS | APPLIED[settings.method]))
+def applied(settings: ConvertSettings, hears_pitch: bool) -> Slice:
+    """The settings that conversions go by, as JSON has them.
+
+    Args:
+        hears_pitch: whether the vocoder does: without a pitch there is nothing to transpose.
+    """
+    ignored = set() if hears_pitch else {"transpose"}
+    if not (settings.match_spectrum or hears_pitch):
+        ignored.add("spread")
+    return settings.model_dump(mode="json", include=set(ALWAYS | APPLIED[settings.method]) - ignored)
 
 
 def check_applied(settings: ConvertSettings, own: Iterable[str], where: str) -> None:

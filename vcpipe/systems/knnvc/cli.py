@@ -130,6 +130,9 @@ def convert(
     target_duration: Annotated[float, typer.Option(min=0, help="seconds of the output; 0: as the source")] = 0.0,
     transpose: Annotated[float, typer.Option(min=-24, max=24, help="semitones, if the vocoder hears F0")] = 0.0,
     match_spectrum: Annotated[bool, typer.Option(help="filter towards the references' long-term spectrum")] = False,
+    spread: Annotated[
+        float, typer.Option(min=0, max=1, help="and the spread of pitch and spectrum towards theirs")
+    ] = 0.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
@@ -143,22 +146,27 @@ def convert(
             raise InputError(f"{option} {value}: expected a finite number; give another")
     chosen = start_torch(device, threads)
     from vcpipe import audio as sound
+    from vcpipe.systems.knnvc.applied import applied
+    from vcpipe.systems.knnvc.config import ConvertSettings
     from vcpipe.systems.knnvc.converter import Converter
 
     converter = Converter.load(run, chosen)
-    converter.check_transpose(transpose)
+    settings = ConvertSettings(
+        topk=topk,
+        alpha=alpha,
+        loudness_lufs=loudness or None,
+        transpose=transpose,
+        match_spectrum=match_spectrum,
+        spread=spread,
+        trim_references=trim,
+    )
+    converter.check(settings)
+    applies = applied(settings, hears_pitch=converter.pitch is not None)
     pool = converter.pool(references, trim)
-    settings = {"topk": topk, "alpha": alpha, "loudness_lufs": loudness or None, "trim_references": trim}
-    if converter.pitch is not None:
-        settings["transpose"] = transpose
-    if match_spectrum:
-        settings["match_spectrum"] = True
     for path in sources:
         started = time.monotonic()
         frames = converter.frames(path)
-        wave = converter.convert(
-            frames, pool, topk, alpha, loudness or None, target_duration or None, transpose, match_spectrum
-        )
+        wave = converter.convert(frames, pool, settings, target_duration or None)
         elapsed_s = time.monotonic() - started
         target = _target(out, path)
         sound.save(target, wave, converter.grid.rate)
@@ -171,7 +179,7 @@ def convert(
             "seconds": round(seconds, 3),
             "rtf": round(elapsed_s / max(seconds, 1e-9), 4),
             "run": str(run),
-            "settings": {**settings, "target_duration_s": target_duration or None},
+            "settings": {**applies, "trim_references": trim, "target_duration_s": target_duration or None},
             "features": converter.revisions(),
             "vocoder": converter.identity,
             "vcpipe": __version__,

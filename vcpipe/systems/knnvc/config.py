@@ -24,7 +24,7 @@ from vcpipe.vocoders.config import (
 )
 
 PREMATCH_REVISION = 1
-RENDER_REVISION = 3
+RENDER_REVISION = 4
 UNMATCHED_REVISION = 1
 STREAMS = ("content", "pitch")
 """What a vocoder may hear beside the frames that conversion makes: keys of the section that name a feature each."""
@@ -66,6 +66,12 @@ class ConvertSettings(Section):
     )
     transpose: float = Field(0.0, ge=-24, le=24, description="semitones above the target's register; needs knnvc.pitch")
     match_spectrum: bool = Field(False, description="filter the output towards the target's long-term spectrum")
+    spread: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="how far the spread of the pitch, and with match_spectrum of the spectrum, follows the target's",
+    )
     loudness_lufs: float | None = Field(-16.0, description="integrated loudness of the output; null leaves it")
     trim_references: bool = Field(
         True,
@@ -320,14 +326,11 @@ def render_slice(config: Config, row: str) -> Slice:
     """What the conversions of a row depend on, beside the table of trials."""
     knnvc: Settings = config.systems["knnvc"]
     corpus, settings = evaluated.corpus(config), knnvc.all_rows[row]
-    convert = applied(knnvc.convert_of(row))
-    if not knnvc.pitch:
-        convert.pop("transpose", None)
     return {
         "stage": "render",
         "revision": RENDER_REVISION,
         "row": settings.model_dump(mode="json", exclude={"convert", "vocoder"}),
-        "convert": convert,
+        "convert": applied(knnvc.convert_of(row), hears_pitch=bool(knnvc.pitch)),
         "run": run_slice(config, settings.vocoder == "prematched"),
         "match": config.feature_slice(knnvc.match, corpus),
         "synthesis": config.feature_slice(knnvc.units, corpus),

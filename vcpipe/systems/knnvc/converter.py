@@ -18,7 +18,7 @@ from vcpipe.features.base import Extractor
 from vcpipe.features.extract import load_extractor
 from vcpipe.features.signal import SignalExtractor
 from vcpipe.grid import Grid
-from vcpipe.settings import canonical, check
+from vcpipe.settings import canonical
 from vcpipe.systems.knnvc import methods
 from vcpipe.systems.knnvc.applied import check_applied
 from vcpipe.systems.knnvc.config import STREAMS, ConvertSettings
@@ -126,69 +126,67 @@ class Converter:
         self,
         source: Frames,
         pool: Frames,
-        topk: int = 4,
-        alpha: float = 0.0,
-        loudness_lufs: float | None = -16.0,
+        settings: ConvertSettings | None = None,
         target_duration_s: float | None = None,
-        transpose: float = 0.0,
-        match_spectrum: bool = False,
     ) -> audio.Wave:
-        """Source frames to `(hop * T,)` float32 in [-1, 1] at `grid.rate`, by plain kNN in the pool's voice.
+        """Source frames to `(hop * T,)` float32 in [-1, 1] at `grid.rate` in the pool's voice.
 
         Args:
-            topk: nearest frames that are averaged.
-            alpha: share of the source's own frames mixed into the result; 0 is all target.
-            loudness_lufs: integrated loudness of the output (BS.1770, true peak kept below -1 dBTP); None leaves it.
+            settings: as under `knnvc.convert`, of a method of `ALONE`; by default kNN as published.
             target_duration_s: stretches the source frames linearly in time to this length.
-            transpose: semitones above the target's register; only where the vocoder hears F0.
-            match_spectrum: filter the output towards the long-term spectrum of the pool's recordings.
+
+        Raises:
+            InputError: for another method, or a setting that the method or the vocoder ignores.
         """
-        self.check_transpose(transpose)
+        s = settings or ConvertSettings()
+        self.check(s)
         if target_duration_s is not None:
             source = source.stretched(max(1, round(target_duration_s * float(self.grid.fps))))
-        given = {
-            "topk": topk,
-            "alpha": alpha,
-            "loudness_lufs": loudness_lufs,
-            "transpose": transpose,
-            "match_spectrum": match_spectrum,
-        }
-        return self._converted(source, pool, check(ConvertSettings, given, "convert"))
-
-    def _converted(self, source: Frames, pool: Frames, settings: ConvertSettings) -> audio.Wave:
-        """As `convert`, by any method of `ALONE`; the source stands for its speaker."""
         query, searched = source.match.to(self.device), pool.match
         if self.normalise:
             query, searched = less_voice(query, query), less_voice(searched, searched)
-        own = Frames(query, source.synthesis.to(self.device))
-        made = methods.units(settings, own, None, Frames(searched, pool.synthesis))
-        synthesis = torch.lerp(made, own.synthesis.float(), settings.alpha)
-        share = 0.0 if methods.keeps_voice(settings.method) else 1 - settings.alpha
-        units = in_voice(source, synthesis, None, pool.f0, share, settings.transpose)
-        if settings.match_spectrum and pool.spectrum is None:
+        own = Frames(query, source.synthesis.to(self.device))  # stands for its speaker
+        made = methods.units(s, own, None, Frames(searched, pool.synthesis))
+        synthesis = torch.lerp(made, own.synthesis.float(), s.alpha)
+        share = 0.0 if methods.keeps_voice(s.method) else 1 - s.alpha
+        units = in_voice(source, synthesis, None, pool.f0, share, s.transpose, s.spread)
+        if s.match_spectrum and pool.spectrum is None:
             raise InputError("match_spectrum: the pool has no spectrum; make it with Converter.pool")
-        return self.speak(units, settings.loudness_lufs, pool.spectrum if settings.match_spectrum else None)
+        return self.speak(units, s.loudness_lufs, pool.spectrum if s.match_spectrum else None, s.spread)
 
-    def check_transpose(self, semitones: float) -> None:
-        """Refuses a transposition where the vocoder hears no F0."""
-        if semitones and self.pitch is None:
+    def check(self, settings: ConvertSettings) -> None:
+        """Refuses a method that is not of `ALONE`, and a setting that the method or the vocoder ignores."""
+        if settings.method not in ALONE:
             raise InputError(
-                f"transpose {semitones:g}: the vocoder of this run hears no F0; leave it at 0, or train one with "
-                "knnvc.pitch"
+                f"settings.method: expected one of {', '.join(ALONE)}, found {settings.method}, which a row of an "
+                "evaluation can have; choose another"
+            )
+        check_applied(settings, settings.model_fields_set, "settings")
+        if settings.transpose and self.pitch is None:
+            raise InputError(
+                f"transpose {settings.transpose:g}: the vocoder of this run hears no F0; leave it at 0, or train one "
+                "with knnvc.pitch"
             )
 
-    def speak(self, units: Tensor, loudness_lufs: float | None = -16.0, spectrum: Spectrum | None = None) -> audio.Wave:
+    def speak(
+        self,
+        units: Tensor,
+        loudness_lufs: float | None = -16.0,
+        spectrum: Spectrum | None = None,
+        spread: float = 0.0,
+    ) -> audio.Wave:
         """Units `(T, E)`, streams included, on its device to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
 
         Args:
-            loudness_lufs: as in `convert`.
+            loudness_lufs: integrated loudness of the output (BS.1770, true peak kept below -1 dBTP); None leaves it.
             spectrum: the long-term spectrum that the output is brought to; None leaves it.
+            spread: how far to its spread too.
         """
         wave = vocode(self.vocoder, units, self.grid.hop).numpy()
         if not np.isfinite(wave).all():
             raise InputError("the vocoder gave values that are not finite; its run is damaged or untrained")
         if spectrum is not None:
-            wave = bring_to(wave, self.grid.rate, spectrum)
+            wave = bring_to(wave, self.grid.rate, spectrum, spread)
         return wave if loudness_lufs is None else audio.to_loudness(wave, self.grid.rate, loudness_lufs)
 
     def __call__(
@@ -200,15 +198,8 @@ class Converter:
             InputError: for a method that is not of `ALONE`, or a setting that the method or the vocoder ignores.
         """
         s = settings or ConvertSettings()
-        if s.method not in ALONE:
-            raise InputError(
-                f"settings.method: expected one of {', '.join(ALONE)}, found {s.method}, which a row of an evaluation "
-                "can have; choose another"
-            )
-        check_applied(s, s.model_fields_set, "settings")
-        self.check_transpose(s.transpose)
-        pool = self.pool(references, s.trim_references)
-        return self._converted(self.frames(source), pool, s)
+        self.check(s)
+        return self.convert(self.frames(source), self.pool(references, s.trim_references), s)
 
     def revisions(self) -> dict[str, object]:
         """The settings and code revisions of the extractors, as they stand in the output's JSON line."""

@@ -17,6 +17,8 @@ from vcpipe.errors import InputError
 from vcpipe.f0.contour import speaker_statistics
 from vcpipe.systems.knnvc.spectrum import Spectrum
 
+MOST_SPREAD = 2.0
+"""By what factor the range of a pitch grows or shrinks at the most."""
 LEAST_SPREAD = 1e-4
 """Added to the spread of a column of content, so that one that does not move stays 0."""
 
@@ -105,6 +107,7 @@ def in_voice(
     target: Tensor | None,
     share: float = 1.0,
     transpose: float = 0.0,
+    pitch_spread: float = 0.0,
 ) -> Tensor:
     """What a vocoder hears of a source whose frames a conversion replaced: see `assemble`.
 
@@ -114,15 +117,26 @@ def in_voice(
         target: `(P, 2)` F0 of the voice to take.
         share: of the way to the target's register, as far as `synthesis` is the target's; 0: the source's own.
         transpose: semitones on top.
+        pitch_spread: how far the spread of ln F0 follows too, in ratios.
     """
     if source.f0 is None:
         return assemble(synthesis, source.content)
-    f0 = moved(source.f0, source.f0 if own is None else own, target, share, transpose)
+    f0 = moved(source.f0, source.f0 if own is None else own, target, share, transpose, pitch_spread)
     return assemble(synthesis, source.content, f0)
 
 
-def moved(f0: Tensor, own: Tensor, target: Tensor | None, share: float = 1.0, transpose: float = 0.0) -> Tensor:
+def moved(
+    f0: Tensor,
+    own: Tensor,
+    target: Tensor | None,
+    share: float = 1.0,
+    transpose: float = 0.0,
+    spread: float = 0.0,
+) -> Tensor:
     """A contour `(T, 2)` in another register: ln Hz plus the difference of the medians of two voices' voiced frames.
+
+    With `spread` it also moves up and down as much more or less as the target's 5th and 95th percentiles are further
+    apart than its own, by a factor of `MOST_SPREAD` at the most.
 
     A contour without a voiced frame stays as it is.
 
@@ -132,20 +146,28 @@ def moved(f0: Tensor, own: Tensor, target: Tensor | None, share: float = 1.0, tr
     if not bool(f0[:, 1].any()):
         return f0
     step = transpose * math.log(2) / 12
-    if share:
-        if target is None:
-            raise InputError("pitch: the pool has no F0; make it with the converter of the same run")
-        step += share * (_median_log_f0(target, "the references") - _median_log_f0(own, "the source's speaker"))
-    return torch.stack([f0[:, 0] * math.exp(step), f0[:, 1]], dim=1)
+    if not share:
+        return torch.stack([f0[:, 0] * math.exp(step), f0[:, 1]], dim=1)
+    if target is None:
+        raise InputError("pitch: the pool has no F0; make it with the converter of the same run")
+    median, width = _range(own, "the source's speaker")
+    of_target, width_of_target = _range(target, "the references")
+    growth = 1.0
+    if width and width_of_target:
+        growth = min(max(width_of_target / width, 1 / MOST_SPREAD), MOST_SPREAD) ** (share * spread)
+    ln_hz = median + growth * (f0[:, 0].log() - median) + share * (of_target - median) + step  # of 0 Hz: -inf
+    return torch.stack([ln_hz.exp(), f0[:, 1]], dim=1)
 
 
-def _median_log_f0(f0: Tensor, whose: str) -> float:
+def _range(f0: Tensor, whose: str) -> tuple[float, float]:
+    """Median of ln Hz, and from its 5th to its 95th percentile."""
     if not bool((f0[:, 1] > 0).any()):
         raise InputError(
             f"pitch: expected voiced frames of {whose}, found none in {len(f0)} frames; give recordings with speech"
         )
     values = f0.cpu().numpy()
-    return speaker_statistics([(values[:, 0], values[:, 1])])["median_log_f0"]
+    found = speaker_statistics([(values[:, 0], values[:, 1])])
+    return found["median_log_f0"], math.log(found["p95_hz"] / found["p05_hz"])
 
 
 def _stretch(frames: Tensor, n_frames: int, mode: str = "linear") -> Tensor:

@@ -16,6 +16,7 @@ from vcpipe.device import choose
 from vcpipe.errors import InputError
 from vcpipe.features import wavlm
 from vcpipe.settings import check
+from vcpipe.systems.knnvc.config import ConvertSettings
 from vcpipe.systems.knnvc.converter import Converter, Recording
 from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.vocoders.checkpoints import load_generator
@@ -88,7 +89,8 @@ class KNeighborsVC:
             raise InputError(f"device {device}: the vocoder is on {self.device}; give the device to knn_vc instead")
         pool = Frames(matching_set, matching_set if synth_set is None else synth_set)
         source = Frames(query_seq, query_seq)
-        return torch.from_numpy(self.converter.convert(source, pool, topk, 0.0, tgt_loudness_db, target_duration))
+        settings = check(ConvertSettings, {"topk": topk, "loudness_lufs": tgt_loudness_db}, "match")
+        return torch.from_numpy(self.converter.convert(source, pool, settings, target_duration))
 
     def vocode(self, c: Tensor) -> Tensor:
         """Frames `(T, D)` or `(1, T, D)` as sound: `(N,)` samples at `sr`, on the CPU."""

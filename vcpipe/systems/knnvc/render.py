@@ -58,7 +58,7 @@ def render(
         chosen = to_themselves(chosen, utterances)
     converter = Converter.load(run, device)
     names = shard_names(made_by["wav"]["shards"])
-    lines = []
+    lines = {}
     with ExitStack() as stack:
 
         def opened(folder: Path, expect: Slice) -> Shards:
@@ -74,19 +74,24 @@ def render(
             converter.normalise,
         )
         convert = _by_world(voices, settings) if settings.method == "world" else _by_units(voices, converter, settings)
-        for trial in chosen:
+        for trial in sorted(chosen, key=_voices_of):  # so that a voice is read once, however many there are
             started = time.monotonic()
             converted = convert(trial)
             elapsed_s = time.monotonic() - started
             line = _line(out.parent.name, trial, converted, converter.grid.rate, made_by["convert"], elapsed_s)
             audio.save(out.parent / line["converted"], converted, converter.grid.rate)
-            lines.append(line)
+            lines[trial.name] = line
     about = _about(out.parent.name, row, converter, made_by["convert"], run, device, threads)
     with atomic_path(out.parent / "system.json") as tmp:
         tmp.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     audio.keep_only(out.parent / "audio", {f"{trial.name}.wav" for trial in chosen})
-    write_lines(out, lines)
+    write_lines(out, [lines[trial.name] for trial in chosen])
     log.info("%s: %d conversions", out, len(lines))
+
+
+def _voices_of(trial: Trial) -> tuple[str, list[str], str]:
+    """Target, references, and the speaker of the source."""
+    return trial.target, [u.utt_id for u in trial.references], trial.source.speaker
 
 
 class Voices:
@@ -201,12 +206,13 @@ def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -
         own = voices.own(trial) if methods.needs_source_pool(settings.method) else None
         key = (trial.source.speaker if own is not None else trial.source.utt_id, trial.references, trial.reference_s)
         if key not in ready:
-            ready.clear()  # trials come source by source: one pair of voices at a time is enough
+            ready.clear()  # trials come pair by pair of voices: one at a time is enough
             ready[key] = methods.prepare(settings, source if own is None else own, target, content)
         matched = ready[key](source).to(converter.device)
         synthesis = torch.lerp(matched, source.synthesis.to(matched), settings.alpha)
-        units = in_voice(source, synthesis, voices.own_f0(trial), target.f0, share, transpose)
-        return converter.speak(units, settings.loudness_lufs, voices.spectrum(trial) if matches else None)
+        units = in_voice(source, synthesis, voices.own_f0(trial), target.f0, share, transpose, settings.spread)
+        spectrum = voices.spectrum(trial) if matches else None
+        return converter.speak(units, settings.loudness_lufs, spectrum, settings.spread)
 
     return convert
 
@@ -228,7 +234,7 @@ def _by_world(voices: Voices, settings: ConvertSettings) -> Conversion:
         rate = trial.source.sample_rate
         wave = world.convert(voices.waves.read(trial.source.utt_id)[:, 0], own, target, rate, settings.scale)
         if settings.match_spectrum:
-            wave = bring_to(wave, rate, voices.spectrum(trial))
+            wave = bring_to(wave, rate, voices.spectrum(trial), settings.spread)
         return wave if settings.loudness_lufs is None else audio.to_loudness(wave, rate, settings.loudness_lufs)
 
     return convert

@@ -1,92 +1,134 @@
-"""The long-term spectrum of a voice, and a recording brought to it by one filter that stays the same throughout.
+"""The colour of a voice: mean and spread of its spectrum over time, and a recording brought to them band by band.
 
-Averaged frames and a vocoder that also hears the source leave a trace of the source's colour; its mean is taken off.
+Averaged frames and a vocoder that also hears the source leave a trace of the source's colour, and of all colours take
+the mean. One gain for every band gives back the mean; gains that follow the level of the band give back the spread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.audio import Wave
 from vcpipe.nn.mel import mel_edges
+from vcpipe.nn.source_filter import band_interpolation
 
 BANDS = 64
 """Mel bands, in which the spectra of voices are compared."""
-WINDOW_S, HOP_S = 0.064, 0.016
+HOP_S, OVERLAP = 0.016, 4
+"""Of windows: from one to the next, and how many of them a sample lies in."""
 LOUD_DB = 30.0
 """Frames as far below the loudest are pauses, and are left out."""
-BLOCK_S = 60
-"""Seconds that are looked at at once: memory does not grow with a recording."""
+BLOCK = 4000
+"""Windows that are transformed at once, a minute's: spectra take 500 times the memory of the samples."""
 MOST_DB = 18.0
-"""The filter's gain at the most, up or down: where a recording has nothing, nothing is made of its noise."""
+"""Of a gain at the most, up or down: where a recording has nothing, nothing is made of its noise."""
+MOST_SPREAD = 2.0
+"""By what factor a band's spread grows or shrinks at the most."""
 
-Spectrum = NDArray[np.float64]
+TINY = 1e-30
+"""Of power: what a band is said to have where all is digital silence."""
+
+Floats = NDArray[np.float64]
+
+
+class Spectrum(NamedTuple):
+    """Of ln power in mel bands over loud frames, both `(BANDS,)`: `mean`, less its own mean, and `spread`."""
+
+    mean: Floats
+    spread: Floats
 
 
 def long_term(waves: Iterable[Wave], rate: int) -> Spectrum:
-    """The mean over loud frames of ln power in mel bands, `(BANDS,)`, of recordings `(N,)` float32, less its own mean.
+    """The colour of recordings `(N,)` float32 of one voice; zeros where all is silent.
 
-    Recordings may be of different levels; each of their loud frames counts the same. Zeros where all is silent.
+    Recordings may be of different levels; each of their loud frames counts the same.
     """
-    total, count = np.zeros(BANDS), 0
+    total, squares, count = np.zeros(BANDS), np.zeros(BANDS), 0
     for wave in waves:
-        parts = [_bands(wave[start : start + BLOCK_S * rate], rate) for start in range(0, len(wave), BLOCK_S * rate)]
-        power = np.concatenate(parts) if parts else np.zeros((0, BANDS))
-        level = power.mean(axis=1)
-        if not len(level) or level.max() <= 0:
-            continue
-        loud = np.log(power[level > level.max() * 10 ** (-LOUD_DB / 10)] + 1e-10 * level.max())
-        total += (loud - loud.mean()).sum(axis=0)
-        count += len(loud)
-    return total / max(count, 1)
+        found, loud = _logs(wave, rate)
+        found = found[loud] - found[loud].mean() if loud.any() else found[:0]
+        total, squares, count = total + found.sum(axis=0), squares + (found**2).sum(axis=0), count + len(found)
+    mean = total / max(count, 1)
+    return Spectrum(mean, np.sqrt((squares / max(count, 1) - mean**2).clip(min=0)))
 
 
-def bring_to(wave: Wave, rate: int, target: Spectrum) -> Wave:
-    """`(N,)` float32 filtered so that its long-term spectrum is `target`; `(N,)`, of about the same level.
+def bring_to(wave: Wave, rate: int, target: Spectrum, spread: float = 0.0) -> Wave:
+    """`(N,)` float32 filtered so that its long-term spectrum is the target's; `(N,)`, of about the same level.
 
     Args:
         target: of `long_term`, at the same rate.
+        spread: of the way, in ratios, to the target's spread too: 0 is one filter for the whole recording, with more
+            it follows the level of each band from window to window. Pauses get the one filter alone.
     """
-    from scipy.signal import oaconvolve
-
+    own, hop = long_term([wave], rate), _hop(rate)
+    padded = np.pad(wave, (_n_fft(rate) - hop, _n_fft(rate)))  # every sample lies in as many windows
+    change = target.mean - own.mean
+    if spread and own.spread.all() and target.spread.all():
+        logs, loud = _logs(padded, rate)
+        growth = (target.spread / own.spread).clip(1 / MOST_SPREAD, MOST_SPREAD) ** spread
+        deviation = logs - logs[loud].mean() - own.mean
+        change = change + np.where(loud[:, None], (growth - 1) * deviation, 0.0)
     most = MOST_DB * np.log(10) / 10
-    change = np.clip(target - long_term([wave], rate), -most, most)
-    n_fft = _n_fft(rate)
-    gain = np.exp(0.5 * np.interp(_bins_hz(rate), _edges_hz(rate)[1:-1], change))
-    taps = np.roll(np.fft.irfft(gain), n_fft // 2) * np.hanning(n_fft + 1)[:-1]  # linear phase; peak at n_fft / 2
-    return np.asarray(oaconvolve(wave, taps)[n_fft // 2 : n_fft // 2 + len(wave)], np.float32)
+    gains = np.exp(0.5 * change.clip(-most, most) @ band_interpolation(rate, BANDS, _n_fft(rate) // 2 + 1).numpy())
+    return _filtered(padded, rate, gains)[_n_fft(rate) - hop :][: len(wave)]
 
 
-def _bands(wave: Wave, rate: int) -> Spectrum:
-    """Power `(T, BANDS)` of windows that lie wholly within the recording, which is made long enough for one."""
-    n_fft, hop = _n_fft(rate), round(HOP_S * rate)
-    padded = np.pad(wave, (0, max(0, n_fft - len(wave))))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, n_fft)[::hop]
-    power = np.abs(np.fft.rfft(frames * np.hanning(n_fft).astype(np.float32))) ** 2
-    return np.asarray(power @ _filters(rate).T, np.float64)
+def _filtered(wave: Wave, rate: int, gains: Floats) -> Wave:
+    """Windows that overlap, each times its gains `(T, bins)` or all times the same `(bins,)`; `(N',)`, N' <= N."""
+    window, hop = _window(rate), _hop(rate)
+    frames = _frames(wave, rate)
+    out = np.zeros((len(frames) + OVERLAP - 1, hop))
+    for block in _blocks(len(frames)):
+        spectra = np.fft.rfft(frames[block] * window) * (gains if gains.ndim == 1 else gains[block])
+        pieces = (np.fft.irfft(spectra, OVERLAP * hop) * window).reshape(-1, OVERLAP, hop)
+        for part in range(OVERLAP):
+            out[block.start + part : block.start + part + len(pieces)] += pieces[:, part]
+    return np.asarray(out.ravel() / (window**2).reshape(OVERLAP, hop).sum(axis=0).mean(), np.float32)
+
+
+def _logs(wave: Wave, rate: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Powers `(T, BANDS)`, in ln, of windows that lie wholly within a recording, and which of them are loud, `(T,)`."""
+    frames = _frames(np.pad(wave, (0, max(0, _n_fft(rate) - len(wave)))), rate)
+    window, filters = _window(rate), _filters(rate).T
+    spectra = (np.fft.rfft(frames[block] * window) for block in _blocks(len(frames)))
+    power = np.concatenate([np.abs(spectrum) ** 2 @ filters for spectrum in spectra])
+    level = power.mean(axis=1)
+    loudest = level.max()
+    return np.log(power + max(1e-10 * loudest, TINY)), level > loudest * 10 ** (-LOUD_DB / 10)
+
+
+def _frames(wave: Wave, rate: int) -> Wave:
+    """The windows' samples `(T, OVERLAP * hop)`, not copied."""
+    return np.lib.stride_tricks.sliding_window_view(wave, _n_fft(rate))[:: _hop(rate)]
+
+
+def _blocks(n_frames: int) -> Iterator[slice]:
+    return (slice(start, min(start + BLOCK, n_frames)) for start in range(0, n_frames, BLOCK))
+
+
+def _hop(rate: int) -> int:
+    return round(HOP_S * rate)
 
 
 def _n_fft(rate: int) -> int:
-    return 2 * round(WINDOW_S * rate / 2)
+    return OVERLAP * _hop(rate)
 
 
-def _bins_hz(rate: int) -> Spectrum:
-    return np.arange(_n_fft(rate) // 2 + 1) * rate / _n_fft(rate)
-
-
-def _edges_hz(rate: int) -> Spectrum:
-    """`(BANDS + 2,)`: a band reaches from one edge to the next but one, and is centred on that between."""
-    return np.asarray(mel_edges(BANDS, 0.0, rate / 2).numpy(), np.float64)
+def _window(rate: int) -> Wave:
+    """Hann's, periodic: the squares of overlapping ones add up to the same everywhere."""
+    return np.hanning(_n_fft(rate) + 1)[:-1].astype(np.float32)
 
 
 @lru_cache
-def _filters(rate: int) -> Spectrum:
+def _filters(rate: int) -> Floats:
     """`(BANDS, n_fft / 2 + 1)` triangles, each with the sum 1: a band's power is the mean of its bins'."""
-    bins, edges = _bins_hz(rate), _edges_hz(rate)[:, None]
+    bins = np.arange(_n_fft(rate) // 2 + 1) * rate / _n_fft(rate)
+    edges = np.asarray(mel_edges(BANDS, 0.0, rate / 2).numpy(), np.float64)[:, None]
     low, centre, high = edges[:-2], edges[1:-1], edges[2:]
     triangles = np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)).clip(0)
     return np.asarray(triangles / triangles.sum(axis=1, keepdims=True), np.float64)
