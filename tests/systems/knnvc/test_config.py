@@ -117,21 +117,20 @@ def test_a_row_records_what_its_method_goes_by_and_nothing_else() -> None:
         "spread": 0.0,
         "scale": True,
     }
-    knn = {
-        "topk",
-        "weighting",
-        "temperature",
-        "smoothness",
-        "candidates",
-        "alpha",
-        "transpose",
-        "match_spectrum",
-        "spread",
-    }
+    of_a_voice = {"alpha", "transpose", "match_spectrum", "spread"}
+    knn = of_a_voice | {"topk", "weighting", "temperature", "smoothness", "candidates", "own_content"}
     assert set(recorded["knnvc"]) == set(recorded["knnvc_same_speaker"]) == {"method", "loudness_lufs", *knn}
     assert recorded["knnvc"]["transpose"] == 3
     without_pitch = render_slice(config(convert={"match_spectrum": False}), "knnvc")["convert"]
-    assert set(without_pitch) == {"method", "loudness_lufs", *knn} - {"transpose", "spread"}
+    assert set(without_pitch) == {"method", "loudness_lufs", *knn} - {"transpose", "spread", "own_content"}
+
+
+def test_without_content_there_is_none_to_mix() -> None:
+    with pytest.raises(InputError, match=r"'knnvc\.convert\.own_content': expected 1 without content.*found 0.5"):
+        config(convert={"own_content": 0.5})
+    with pytest.raises(InputError, match=r"'knnvc\.rows\.mine\.convert\.own_content': expected 1 without content"):
+        config(rows={"mine": {"convert": {"own_content": 0.5}}})
+    assert render_slice(config(**STREAMS, convert={"own_content": 0.5}), "knnvc")["convert"]["own_content"] == 0.5
 
 
 def test_every_method_has_keys_and_every_key_but_that_of_recordings_a_method() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vcpipe.errors import InputError
-from vcpipe.systems.knnvc.frames import Frames, assemble, in_voice, joined, moved, normalised
+from vcpipe.systems.knnvc.frames import Frames, assemble, in_voice, joined, moved, normalised, with_content
 
 
 def random(n: int, d: int, seed: int = 0) -> Tensor:
@@ -87,6 +87,21 @@ def test_content_and_pitch_are_the_sources_whatever_its_frames_became() -> None:
     assert torch.equal(in_voice(plain, synthesis, None, None), synthesis)
 
 
+def test_content_is_mixed_of_the_neighbours_and_the_sources_own() -> None:
+    source = Frames(random(40, 3), random(40, 5, seed=1), random(40, 2, seed=2) * 3 + 1, contour(*[100.0] * 40))
+    both = with_content(source).synthesis
+    torch.testing.assert_close(both, torch.cat([normalised(source.content), source.synthesis], dim=1))
+    theirs, synthesis = random(40, 2, seed=4), random(40, 5, seed=3)
+    target, given = contour(50, 50), torch.cat([theirs, synthesis], dim=1)
+    for share in (0.0, 0.3):
+        mixed = (1 - share) * theirs + share * normalised(source.content)
+        found = in_voice(source, given, None, target, own_content=share)
+        torch.testing.assert_close(found, assemble(synthesis, mixed, contour(*[50.0] * 40)))
+    torch.testing.assert_close(in_voice(source, synthesis, None, target)[:, :2], normalised(source.content))
+    with pytest.raises(InputError, match="own_content: the pool has no content"):
+        with_content(Frames(source.match, source.synthesis))
+
+
 def test_in_time_frames_are_stretched_linearly_and_pitch_by_the_nearest_frame() -> None:
     f0 = contour(100, 0, 0, 120)
     source = Frames(torch.arange(4.0)[:, None], torch.arange(4.0)[:, None] * 2, torch.arange(4.0)[:, None] * 3, f0)
@@ -97,11 +112,13 @@ def test_in_time_frames_are_stretched_linearly_and_pitch_by_the_nearest_frame() 
     assert torch.equal(found.f0, f0.repeat_interleave(2, dim=0))  # type: ignore[arg-type]
 
 
-def test_a_pool_has_the_pitch_of_all_recordings_and_no_content() -> None:
+def test_a_pool_has_the_content_and_the_pitch_of_all_recordings() -> None:
     parts = [Frames(random(n, 3), random(n, 5), random(n, 2), contour(*[100.0 * n] * n)).half() for n in (2, 3)]
     pool = joined(parts)
-    assert pool.match.shape == (5, 3) and pool.synthesis.dtype == torch.float16 and pool.content is None
+    assert pool.match.shape == (5, 3) and pool.synthesis.dtype == torch.float16
+    assert torch.equal(pool.content, torch.cat([random(n, 2) for n in (2, 3)]).half())  # type: ignore[arg-type]
     assert torch.equal(pool.f0, contour(200, 200, 300, 300, 300))  # type: ignore[arg-type]
     same = random(4, 3)
-    alike = joined([Frames(same, same).half()] * 2)
-    assert alike.synthesis is alike.match and alike.f0 is None
+    alike = joined([Frames(same, same, same).half()] * 2)
+    assert alike.synthesis is alike.match is alike.content and alike.f0 is None
+    assert joined([Frames(same, random(4, 2)).half()] * 2).content is None

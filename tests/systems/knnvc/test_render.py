@@ -17,7 +17,7 @@ from vcpipe.store import Shards, write_shard
 from vcpipe.systems.knnvc import world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter
-from vcpipe.systems.knnvc.frames import assemble, moved
+from vcpipe.systems.knnvc.frames import assemble, moved, normalised
 from vcpipe.systems.knnvc.match import match
 from vcpipe.systems.knnvc.render import Voices, render
 from vcpipe.systems.knnvc.spectrum import bring_to, long_term
@@ -119,6 +119,24 @@ def test_the_pitch_and_the_spectrum_take_on_the_spread_of_the_references(
     expected = moved(table.frames["low-0"].f0, f0["low"], f0["high"], spread=0.7)
     assert not torch.allclose(plain[:, -2:], spread_out[:, -2:])
     torch.testing.assert_close(spread_out[:, -2:], expected)
+
+
+def test_rows_mix_the_content_of_neighbours_in(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[torch.Tensor] = []
+
+    def speak(self: Converter, units: torch.Tensor, *_: object) -> np.ndarray:
+        heard.append(units)
+        return np.zeros(len(units) * 320, np.float32)
+
+    monkeypatch.setattr(Converter, "speak", speak)
+    table.render(own_content=0.3)
+    source, *pool = (table.frames[u] for u in ("low-0", "high-1", "high-2"))
+    assert source.content is not None
+    theirs = match(
+        source.match, torch.cat([part.match for part in pool]), normalised(torch.cat([part.content for part in pool]))
+    )
+    mixed = torch.lerp(theirs, normalised(source.content), 0.3)
+    torch.testing.assert_close(heard[0][:, : mixed.shape[1]], normalised(mixed))
 
 
 def test_a_voice_is_read_once_however_the_table_is_ordered(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

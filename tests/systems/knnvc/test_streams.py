@@ -14,7 +14,7 @@ from vcpipe.settings import Slice
 from vcpipe.store import Shard, write_shard
 from vcpipe.systems.knnvc.config import ConvertSettings
 from vcpipe.systems.knnvc.converter import Converter
-from vcpipe.systems.knnvc.frames import Frames, assemble
+from vcpipe.systems.knnvc.frames import Frames, assemble, normalised
 from vcpipe.systems.knnvc.hub import knn_vc
 from vcpipe.systems.knnvc.match import match
 from vcpipe.systems.knnvc.prematch import prematch_shard, unmatched_shard
@@ -122,7 +122,7 @@ def test_a_converter_hears_the_sources_content_and_its_pitch_in_the_targets_regi
     assert converter.content is converter.matcher and converter.synthesizer is not converter.matcher
     assert set(converter.revisions()) == {"match", "synthesis", "content", "pitch"}
     source, pool = converter.frames(wave(1.0, 120)), converter.pool([wave(1.0, 240), wave(0.7, 240)], trim=False)
-    assert source.f0 is not None and pool.f0 is not None and len(pool.f0) == len(pool) and pool.content is None
+    assert source.f0 is not None and pool.f0 is not None and len(pool.f0) == len(pool) and pool.content is pool.match
     heard = heard_by(converter, monkeypatch)
     for options in ({}, {"transpose": 12.0}, {"alpha": 1.0}):
         converter.convert(source, pool, ConvertSettings(**options))
@@ -133,6 +133,21 @@ def test_a_converter_hears_the_sources_content_and_its_pitch_in_the_targets_regi
     assert plain[voiced, -2].median() == pytest.approx(240, rel=0.02) and voiced.float().mean() > 0.5
     torch.testing.assert_close(higher[:, -2], plain[:, -2] * 2)
     torch.testing.assert_close(own, assemble(source.synthesis, source.content, source.f0))
+
+
+def test_the_neighbours_give_their_share_of_the_content(converter: Converter, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, pool = converter.frames(wave(1.0, 120)), converter.pool([wave(1.0, 240)], trim=False)
+    heard = heard_by(converter, monkeypatch)
+    for share in (1.0, 0.4, 0.0):
+        converter.convert(source, pool, ConvertSettings(own_content=share))
+    assert source.content is not None and pool.content is not None
+    theirs = match(source.match, pool.match, normalised(pool.content))
+    for units, share in zip(heard, (1.0, 0.4, 0.0), strict=True):
+        content = torch.lerp(theirs, normalised(source.content), share)
+        torch.testing.assert_close(units[:, : content.shape[1]], normalised(content), atol=1e-3, rtol=1e-3)
+        assert torch.equal(units[:, content.shape[1] :], heard[0][:, content.shape[1] :])
+    with pytest.raises(InputError, match="own_content: the pool has no content"):
+        converter.convert(source, Frames(pool.match, pool.synthesis, f0=pool.f0), ConvertSettings(own_content=0.5))
 
 
 def test_a_conversion_with_streams_is_sound_of_the_sources_length(converter: Converter) -> None:
@@ -158,6 +173,8 @@ def test_without_pitch_there_is_nothing_to_transpose(tiny_run: Path) -> None:
     source = plain.frames(wave(0.5))
     with pytest.raises(InputError, match="transpose 2: the vocoder of this run hears no F0"):
         plain.convert(source, Frames(source.match, source.synthesis), ConvertSettings(transpose=2.0))
+    with pytest.raises(InputError, match="own_content 0.5: the vocoder of this run hears no content"):
+        plain.convert(source, Frames(source.match, source.synthesis), ConvertSettings(own_content=0.5))
 
 
 def test_the_output_is_brought_to_the_spectrum_of_the_references(converter: Converter) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 from vcpipe.errors import InputError
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 ALWAYS = frozenset({"method", "loudness_lufs"})
 OF_A_VOICE = frozenset({"alpha", "transpose", "match_spectrum", "spread"})
 """What is done to units on their way to another voice, whichever method makes them."""
+OF_A_STREAM = {"transpose": "pitch", "own_content": "content"}
 APPLIED = {
-    "knn": OF_A_VOICE | {"topk", "weighting", "temperature", "smoothness", "candidates"},
+    "knn": OF_A_VOICE | {"topk", "weighting", "temperature", "smoothness", "candidates", "own_content"},
     "linear": OF_A_VOICE | {"ridge", "bias", "orthogonal"},
     "linear_factorised": OF_A_VOICE | {"ridge", "rank"},
     "mean": OF_A_VOICE | {"scale"},
@@ -25,14 +26,15 @@ APPLIED = {
 """The keys beside `ALWAYS`, by method. `trim_references` is for recordings alone: a row reads frames from shards."""
 
 
-def applied(settings: ConvertSettings, hears_pitch: bool) -> Slice:
+def applied(settings: ConvertSettings, streams: Container[str]) -> Slice:
     """The settings that conversions go by, as JSON has them.
 
     Args:
-        hears_pitch: whether the vocoder does: without a pitch there is nothing to transpose.
+        streams: what the vocoder hears beside the frames: without a pitch there is nothing to transpose, without
+            content none to mix.
     """
-    ignored = set() if hears_pitch else {"transpose"}
-    if not (settings.match_spectrum or hears_pitch):
+    ignored = {key for key, stream in OF_A_STREAM.items() if stream not in streams}
+    if "pitch" not in streams and not settings.match_spectrum:
         ignored.add("spread")
     return settings.model_dump(mode="json", include=set(ALWAYS | APPLIED[settings.method]) - ignored)
 

@@ -133,6 +133,7 @@ def convert(
     spread: Annotated[
         float, typer.Option(min=0, max=1, help="and the spread of pitch and spectrum towards theirs")
     ] = 0.0,
+    own_content: Annotated[float, typer.Option(min=0, max=1, help="share in the content; the rest: neighbours'")] = 1.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
@@ -147,7 +148,7 @@ def convert(
     chosen = start_torch(device, threads)
     from vcpipe import audio as sound
     from vcpipe.systems.knnvc.applied import applied
-    from vcpipe.systems.knnvc.config import ConvertSettings
+    from vcpipe.systems.knnvc.config import STREAMS, ConvertSettings
     from vcpipe.systems.knnvc.converter import Converter
 
     converter = Converter.load(run, chosen)
@@ -158,10 +159,11 @@ def convert(
         transpose=transpose,
         match_spectrum=match_spectrum,
         spread=spread,
+        own_content=own_content,
         trim_references=trim,
     )
     converter.check(settings)
-    applies = applied(settings, hears_pitch=converter.pitch is not None)
+    applies = applied(settings, [name for name in STREAMS if name in converter.revisions()])
     pool = converter.pool(references, trim)
     for path in sources:
         started = time.monotonic()

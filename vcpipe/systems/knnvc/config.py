@@ -57,6 +57,13 @@ class ConvertSettings(Section):
     smoothness: float = Field(0.0, ge=0, description="knn: what a jump within the pool costs; 0: nothing")
     candidates: PositiveInt = Field(32, description="knn: nearest frames among which the smoothest way is looked for")
     ridge: float = Field(0.01, ge=0, description="linear, linear_factorised: pull against too few frames")
+    own_content: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="knn: share of the source's own frames in what the vocoder hears as knnvc.content; the rest is its "
+        "neighbours'",
+    )
     bias: bool = Field(False, description="linear: fit a constant too")
     orthogonal: bool = Field(False, description="linear: only turn the frames")
     rank: PositiveInt = Field(100, description="linear_factorised: directions of content that the voices share")
@@ -222,8 +229,14 @@ def check(config: Config) -> None:
             raise InputError(f"config key 'knnvc.rows.{name}': the system has a row of this name; choose another")
     for row, judged in knnvc.all_rows.items():
         own = knnvc.convert.model_fields_set if row == "knnvc" else judged.convert
-        check_applied(knnvc.convert_of(row), own, knnvc.where_convert(row))
-        if (transpose := knnvc.convert_of(row).transpose) and not knnvc.pitch:
+        convert = knnvc.convert_of(row)
+        check_applied(convert, own, knnvc.where_convert(row))
+        if convert.own_content < 1 and "own_content" in own and not knnvc.content:
+            raise InputError(
+                f"config key '{knnvc.where_convert(row)}.own_content': expected 1 without content that could be mixed, "
+                f"found {convert.own_content:g}; set it to 1, or name a feature in knnvc.content"
+            )
+        if (transpose := convert.transpose) and not knnvc.pitch:
             raise InputError(
                 f"config key '{knnvc.where_convert(row)}.transpose': expected 0 without a pitch that could be moved, "
                 f"found {transpose:g}; set it to 0, or name an f0 feature in knnvc.pitch"
@@ -330,7 +343,7 @@ def render_slice(config: Config, row: str) -> Slice:
         "stage": "render",
         "revision": RENDER_REVISION,
         "row": settings.model_dump(mode="json", exclude={"convert", "vocoder"}),
-        "convert": applied(knnvc.convert_of(row), hears_pitch=bool(knnvc.pitch)),
+        "convert": applied(knnvc.convert_of(row), knnvc.streams),
         "run": run_slice(config, settings.vocoder == "prematched"),
         "match": config.feature_slice(knnvc.match, corpus),
         "synthesis": config.feature_slice(knnvc.units, corpus),

@@ -22,7 +22,7 @@ from vcpipe.settings import canonical
 from vcpipe.systems.knnvc import methods
 from vcpipe.systems.knnvc.applied import check_applied
 from vcpipe.systems.knnvc.config import STREAMS, ConvertSettings
-from vcpipe.systems.knnvc.frames import Frames, in_voice, joined, less_voice
+from vcpipe.systems.knnvc.frames import Frames, in_voice, joined, less_voice, with_content
 from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.training import runs
 from vcpipe.vocoders import task
@@ -89,9 +89,6 @@ class Converter:
             recording: a file, or `(N,)` float32 in [-1, 1] at `grid.rate`.
             trim: cut what comes before and after the speech.
         """
-        return self._frames(recording, trim, self.content)
-
-    def _frames(self, recording: Recording, trim: bool, content: AnyExtractor | None) -> Frames:
         wave = self._wave(recording)
         if trim:
             from vcpipe.vad import speech_bounds
@@ -110,7 +107,7 @@ class Converter:
         return Frames(
             found(self.matcher),
             found(self.synthesizer),
-            None if content is None else found(content),
+            None if self.content is None else found(self.content),
             None if self.pitch is None else found(self.pitch),
         )
 
@@ -118,7 +115,7 @@ class Converter:
         """The frames of the references on end, in half precision: 2 bytes a value, 2 KiB a frame at 1024 columns."""
         if not recordings:
             raise InputError("no reference recording; give at least one file or folder with the target's voice")
-        pool = joined([self._frames(recording, trim, content=None).half() for recording in recordings])
+        pool = joined([self.frames(recording, trim).half() for recording in recordings])
         pool.spectrum = long_term(map(self._samples, recordings), self.grid.rate)
         return pool
 
@@ -145,11 +142,16 @@ class Converter:
         query, searched = source.match.to(self.device), pool.match
         if self.normalise:
             query, searched = less_voice(query, query), less_voice(searched, searched)
-        own = Frames(query, source.synthesis.to(self.device))  # stands for its speaker
+        own_content = methods.own_content(s)
+        if own_content < 1:
+            pool, source_synthesis = with_content(pool), with_content(source).synthesis
+        else:
+            source_synthesis = source.synthesis
+        own = Frames(query, source_synthesis.to(self.device))  # stands for its speaker
         made = methods.units(s, own, None, Frames(searched, pool.synthesis))
         synthesis = torch.lerp(made, own.synthesis.float(), s.alpha)
         share = 0.0 if methods.keeps_voice(s.method) else 1 - s.alpha
-        units = in_voice(source, synthesis, None, pool.f0, share, s.transpose, s.spread)
+        units = in_voice(source, synthesis, None, pool.f0, share, s.transpose, s.spread, own_content)
         if s.match_spectrum and pool.spectrum is None:
             raise InputError("match_spectrum: the pool has no spectrum; make it with Converter.pool")
         return self.speak(units, s.loudness_lufs, pool.spectrum if s.match_spectrum else None, s.spread)
@@ -166,6 +168,11 @@ class Converter:
             raise InputError(
                 f"transpose {settings.transpose:g}: the vocoder of this run hears no F0; leave it at 0, or train one "
                 "with knnvc.pitch"
+            )
+        if methods.own_content(settings) < 1 and self.content is None:
+            raise InputError(
+                f"own_content {settings.own_content:g}: the vocoder of this run hears no content; leave it at 1, or "
+                "train one with knnvc.content"
             )
 
     def speak(

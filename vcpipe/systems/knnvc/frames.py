@@ -26,8 +26,8 @@ LEAST_SPREAD = 1e-4
 class Frames:
     """Frames of one or many recordings on end: `match (T, D)` for comparing, `synthesis (T, E)` for the vocoder.
 
-    Where the vocoder hears more: `content (T, C)`, of sources alone, as its extractor gives it; and `f0 (T, 2)`
-    float32, Hz (0 where unvoiced) and voiced. `spectrum` of a pool is what `spectrum.long_term` has of it.
+    Where the vocoder hears more: `content (T, C)`, as its extractor gives it; and `f0 (T, 2)` float32, Hz (0 where
+    unvoiced) and voiced. `spectrum` of a pool is what `spectrum.long_term` has of it.
     """
 
     def __init__(
@@ -44,9 +44,14 @@ class Frames:
         return len(self.match)
 
     def half(self) -> Frames:
-        """What is compared and averaged in half precision, for a pool: without content."""
-        found = self.match.half()
-        return Frames(found, found if self.synthesis is self.match else self.synthesis.half(), f0=self.f0)
+        """What is compared and averaged in half precision, for a pool; frames that are one stay one."""
+        known: dict[int, Tensor] = {}
+
+        def halved(frames: Tensor) -> Tensor:
+            return known.setdefault(id(frames), frames.half())
+
+        content = None if self.content is None else halved(self.content)
+        return Frames(halved(self.match), halved(self.synthesis), content, self.f0)
 
     def stretched(self, n_frames: int) -> Frames:
         """Linearly in time to `n_frames`; of F0 the nearest frame, since between 0 and a pitch there is none."""
@@ -70,11 +75,27 @@ def less_voice(match: Tensor, voice: Tensor) -> Tensor:
 
 
 def joined(parts: Sequence[Frames]) -> Frames:
-    """Recordings on end, without content."""
+    """Recordings on end; frames that are one stay one."""
     found = torch.cat([part.match for part in parts])
-    same = all(part.synthesis is part.match for part in parts)
     f0 = [part.f0 for part in parts if part.f0 is not None]
-    return Frames(found, found if same else torch.cat([p.synthesis for p in parts]), f0=torch.cat(f0) if f0 else None)
+
+    def on_end(kind: str) -> Tensor | None:
+        frames = [getattr(part, kind) for part in parts]
+        if all(x is part.match for x, part in zip(frames, parts, strict=True)):
+            return found
+        return None if any(x is None for x in frames) else torch.cat(frames)
+
+    synthesis = on_end("synthesis")
+    assert synthesis is not None
+    return Frames(found, synthesis, on_end("content"), torch.cat(f0) if f0 else None)
+
+
+def with_content(frames: Frames) -> Frames:
+    """Frames `(T, C + E)` for the vocoder: content less its mean and spread first, so that neighbours give it too."""
+    if frames.content is None:
+        raise InputError("own_content: the pool has no content; make it with the converter of the same run")
+    both = torch.cat([normalised(frames.content), frames.synthesis.float()], dim=1)
+    return Frames(frames.match, both, frames.content, frames.f0, frames.spectrum)
 
 
 def assemble(synthesis: Tensor, content: Tensor | None = None, f0: Tensor | None = None) -> Tensor:
@@ -108,6 +129,7 @@ def in_voice(
     share: float = 1.0,
     transpose: float = 0.0,
     pitch_spread: float = 0.0,
+    own_content: float = 1.0,
 ) -> Tensor:
     """What a vocoder hears of a source whose frames a conversion replaced: see `assemble`.
 
@@ -118,11 +140,18 @@ def in_voice(
         share: of the way to the target's register, as far as `synthesis` is the target's; 0: the source's own.
         transpose: semitones on top.
         pitch_spread: how far the spread of ln F0 follows too, in ratios.
+        own_content: share of the source in the content; below 1 `synthesis` begins with that of the neighbours, as
+            `with_content` has it.
     """
+    content = source.content
+    if own_content < 1 and content is not None:
+        width = content.shape[1]
+        theirs, synthesis = synthesis[:, :width], synthesis[:, width:]
+        content = torch.lerp(theirs, normalised(content).to(theirs), own_content)
     if source.f0 is None:
-        return assemble(synthesis, source.content)
+        return assemble(synthesis, content)
     f0 = moved(source.f0, source.f0 if own is None else own, target, share, transpose, pitch_spread)
-    return assemble(synthesis, source.content, f0)
+    return assemble(synthesis, content, f0)
 
 
 def moved(

@@ -71,6 +71,11 @@ def needs_source_pool(method: str) -> bool:
     return method in {"linear", "linear_factorised", "mean", "world"}
 
 
+def own_content(settings: ConvertSettings) -> float:
+    """The source's share in the content that the vocoder hears: the rest is its neighbours', where there are any."""
+    return settings.own_content if settings.method == "knn" else 1.0
+
+
 def keeps_voice(method: str) -> bool:
     """Whether the units are the source's own, so that its pitch stays too."""
     return method == "none"

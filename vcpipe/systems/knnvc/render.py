@@ -21,7 +21,7 @@ from vcpipe.store import Shards
 from vcpipe.systems.knnvc import linear, methods, world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter
-from vcpipe.systems.knnvc.frames import Frames, in_voice, less_voice
+from vcpipe.systems.knnvc.frames import Frames, in_voice, less_voice, with_content
 from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.trials import Trial, read_trials, reference_samples, to_themselves
 
@@ -72,6 +72,7 @@ def render(
             opened(synthesis_folder, made_by["synthesis"]),
             {name: opened(folder, made_by["streams"][name]) for name, folder in (streams or {}).items()},
             converter.normalise,
+            methods.own_content(settings) < 1,
         )
         convert = _by_world(voices, settings) if settings.method == "world" else _by_units(voices, converter, settings)
         for trial in sorted(chosen, key=_voices_of):  # so that a voice is read once, however many there are
@@ -106,8 +107,9 @@ class Voices:
         synthesis: Shards,
         streams: Mapping[str, Shards],
         normalise: bool,
+        with_content: bool = False,
     ):
-        self._normalise = normalise
+        self._normalise, self._with_content = normalise, with_content
         self.waves, self._match, self._synthesis = waves, match, synthesis
         self._content, self._pitch = streams.get("content"), streams.get("pitch")
         self._speakers = dict(by_speaker(utterances))
@@ -125,7 +127,7 @@ class Voices:
         frames.content = None if self._content is None else _read(self._content, heard)
         if self._normalise:
             frames.match = less_voice(frames.match, self._own_match(trial))
-        return frames
+        return with_content(frames) if self._with_content else frames
 
     def _own_match(self, trial: Trial) -> Tensor:
         """Frames of other recordings of a source's speaker; of the source itself where there are none."""
@@ -176,6 +178,9 @@ class Voices:
             frames = self._frames(list(heard))
             if self._normalise:
                 frames.match = less_voice(frames.match, frames.match)
+            if self._with_content:
+                frames.content = None if self._content is None else _read(self._content, list(heard))
+                frames = with_content(frames)
         self._pools[heard] = frames  # the last one asked for is the last one to go
         if len(self._pools) > POOLS:
             del self._pools[next(iter(self._pools))]
@@ -198,6 +203,7 @@ def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -
     keeps = methods.keeps_voice(settings.method)  # then the source's register stays as it is too
     share, transpose = (0.0, 0.0) if keeps else (1 - settings.alpha, settings.transpose)
     matches = settings.match_spectrum and not keeps
+    own_content = methods.own_content(settings)
     content = _content(voices, settings.rank) if settings.method == "linear_factorised" else None
     ready: dict[tuple[str, tuple[Utterance, ...], float], methods.Method] = {}
 
@@ -210,7 +216,9 @@ def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -
             ready[key] = methods.prepare(settings, source if own is None else own, target, content)
         matched = ready[key](source).to(converter.device)
         synthesis = torch.lerp(matched, source.synthesis.to(matched), settings.alpha)
-        units = in_voice(source, synthesis, voices.own_f0(trial), target.f0, share, transpose, settings.spread)
+        units = in_voice(
+            source, synthesis, voices.own_f0(trial), target.f0, share, transpose, settings.spread, own_content
+        )
         spectrum = voices.spectrum(trial) if matches else None
         return converter.speak(units, settings.loudness_lufs, spectrum, settings.spread)
 

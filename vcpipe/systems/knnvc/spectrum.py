@@ -21,7 +21,7 @@ BANDS = 64
 """Mel bands, in which the spectra of voices are compared."""
 HOP_S, OVERLAP = 0.016, 4
 """Of windows: from one to the next, and how many of them a sample lies in."""
-LOUD_DB = 30.0
+LOUD_DB = 60.0
 """Frames as far below the loudest are pauses, and are left out."""
 BLOCK = 4000
 """Windows that are transformed at once, a minute's: spectra take 500 times the memory of the samples."""
