@@ -144,6 +144,8 @@ def test_every_method_has_keys_and_every_key_but_that_of_recordings_a_method() -
         ({"method": "world", "alpha": 0.2}, r"\.alpha': expected 0 with method world.*found 0.2"),
         ({"method": "world", "transpose": -2}, r"\.transpose': expected 0 with method world.*found -2"),
         ({"method": "none", "match_spectrum": True}, r"\.match_spectrum': expected false with method none"),
+        ({"method": "mean", "own_content": 0.2}, r"\.own_content': expected 1 with method mean.*found 0.2"),
+        ({"method": "world", "spread": 0.2}, r"\.spread': expected 0 without match_spectrum or a pitch.*found 0.2"),
     ],
 )
 def test_what_a_method_would_ignore_is_refused_where_it_is_set(convert: dict[str, Any], words: str) -> None:

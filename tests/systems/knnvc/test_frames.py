@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vcpipe.errors import InputError
-from vcpipe.systems.knnvc.frames import Frames, assemble, in_voice, joined, moved, normalised, with_content
+from vcpipe.systems.knnvc.frames import Frames, assemble, in_voice, joined, moved, normalised, own_units
 
 
 def random(n: int, d: int, seed: int = 0) -> Tensor:
@@ -57,12 +57,19 @@ def test_pitch_moves_up_and_down_as_the_target_does_within_limits() -> None:
     def voice(median: float, semitones: float) -> torch.Tensor:
         return contour(*(median * 2 ** (np.linspace(-semitones, semitones, 101) / 12)))
 
-    source, own, lively = contour(100, 0, 200), voice(100, 4), voice(300, 6)
-    torch.testing.assert_close(moved(source, own, lively, spread=1.0), contour(300, 0, 300 * 2**1.5))
-    torch.testing.assert_close(moved(source, own, lively, spread=0.5), contour(300, 0, 300 * 2 ** math.sqrt(1.5)))
-    torch.testing.assert_close(moved(source, own, lively, spread=0.0), contour(300, 0, 600))
-    torch.testing.assert_close(moved(source, own, voice(300, 40), spread=1.0), contour(300, 0, 1200))
-    torch.testing.assert_close(moved(source, own, voice(300, 0), spread=1.0), contour(300, 0, 600))
+    source, own, lively = contour(100, 0, 110), voice(100, 4), voice(300, 6)
+    for spread, growth in ((1.0, 1.5), (0.5, math.sqrt(1.5)), (0.0, 1.0)):
+        expected = contour(300, 0, 300 * 1.1**growth)
+        torch.testing.assert_close(moved(source, own, lively, spread=spread), expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(moved(source, own, voice(300, 40), spread=1.0)[2, 0], torch.tensor(300 * 1.1**2))
+    torch.testing.assert_close(moved(source, own, voice(300, 0), spread=1.0), contour(300, 0, 330))
+
+
+def test_an_octave_error_is_no_further_off_than_it_was() -> None:
+    own, lively = contour(*np.linspace(95, 140, 100)), contour(*np.linspace(100, 590, 100))
+    found = moved(contour(110, 500, 0, 50), own, lively, spread=1.0)
+    ceiling = moved(contour(140, 139, 0, 96), own, lively, spread=1.0)[0, 0] * 500 / 138
+    assert found[1, 0] < ceiling and found[2, 0] == 0 and found[3, 0] > 50
 
 
 def test_a_voice_without_a_voiced_frame_has_no_register() -> None:
@@ -89,7 +96,8 @@ def test_content_and_pitch_are_the_sources_whatever_its_frames_became() -> None:
 
 def test_content_is_mixed_of_the_neighbours_and_the_sources_own() -> None:
     source = Frames(random(40, 3), random(40, 5, seed=1), random(40, 2, seed=2) * 3 + 1, contour(*[100.0] * 40))
-    both = with_content(source).synthesis
+    assert torch.equal(own_units(source, with_content=False), source.synthesis)
+    both = own_units(source, with_content=True)
     torch.testing.assert_close(both, torch.cat([normalised(source.content), source.synthesis], dim=1))
     theirs, synthesis = random(40, 2, seed=4), random(40, 5, seed=3)
     target, given = contour(50, 50), torch.cat([theirs, synthesis], dim=1)
@@ -98,8 +106,8 @@ def test_content_is_mixed_of_the_neighbours_and_the_sources_own() -> None:
         found = in_voice(source, given, None, target, own_content=share)
         torch.testing.assert_close(found, assemble(synthesis, mixed, contour(*[50.0] * 40)))
     torch.testing.assert_close(in_voice(source, synthesis, None, target)[:, :2], normalised(source.content))
-    with pytest.raises(InputError, match="own_content: the pool has no content"):
-        with_content(Frames(source.match, source.synthesis))
+    with pytest.raises(InputError, match="own_content: the source has no content"):
+        own_units(Frames(source.match, source.synthesis), with_content=True)
 
 
 def test_in_time_frames_are_stretched_linearly_and_pitch_by_the_nearest_frame() -> None:

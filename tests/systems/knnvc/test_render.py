@@ -14,6 +14,7 @@ from tests.conftest import RATE, tone
 from vcpipe.manifest import Utterance, read_table, shard_names, write_table
 from vcpipe.settings import Slice
 from vcpipe.store import Shards, write_shard
+from vcpipe.systems.knnvc import render as render_module
 from vcpipe.systems.knnvc import world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter
@@ -144,8 +145,17 @@ def test_a_voice_is_read_once_however_the_table_is_ordered(table: Table, monkeyp
     before = path.read_text()
     monkeypatch.setattr("vcpipe.systems.knnvc.render.POOLS", 1)
     read: list[int] = []
-    frames = Voices._frames
-    monkeypatch.setattr(Voices, "_frames", lambda self, heard: read.append(len(heard)) or frames(self, heard))
+    of_shards = render_module._read
+
+    def read_match(shards: Shards, heard: list[tuple[str, int]]) -> torch.Tensor:
+        if shards.folder.name == "match":
+            read.append(len(heard))
+        return of_shards(shards, heard)
+
+    monkeypatch.setattr(render_module, "_read", read_match)
+    converter = Converter.load(table.run)
+    converter.normalise = True
+    monkeypatch.setattr(Converter, "load", lambda run, device: converter)
     orders = [["low-0,high", "high-0,low", "low-1,high", "high-1,low"], ["high-1,low", "low-1,high", "low-0,high"]]
     try:
         for order in orders:
@@ -153,7 +163,7 @@ def test_a_voice_is_read_once_however_the_table_is_ordered(table: Table, monkeyp
             read.clear()
             lines = table.render()
             assert [f"{line['source_utt']},{line['target_speaker']}" for line in lines] == order
-            assert len(read) == len(order) + 2  # each source, and two voices
+            assert len(read) == len(order) + 2 + 2  # each source, two targets, and two voices of sources
     finally:
         path.write_text(before)
 

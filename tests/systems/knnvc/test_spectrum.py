@@ -66,12 +66,21 @@ def test_level_and_pauses_do_not_count() -> None:
 
 
 def test_pauses_keep_their_depth() -> None:
-    wave = noise(8, 5)
-    wave = np.concatenate([wave, 1e-3 * noise(2, 6)])
-    target = long_term([lively(8, 2, 0.9)], RATE)
-    after = bring_to(wave, RATE, target, 1.0)
+    wave = lively(8, 5, 0.3)
+    wave = np.concatenate([wave, 10 ** (-45 / 20) * lively(2, 6, 0.3)])
+    target = long_term([np.concatenate([lively(8, 2, 0.9), 0.03 * lively(4, 3, 0.9)])], RATE)
     pause = slice(-RATE, None)
-    assert 20 * np.log10(after[pause].std() / wave[pause].std()) == pytest.approx(0, abs=3)
+    for spread in (0.0, 1.0):
+        after = bring_to(wave, RATE, target, spread)
+        depth = [20 * np.log10(w[pause].std() / w[: 8 * RATE].std()) for w in (wave, after)]
+        assert depth[1] == pytest.approx(depth[0], abs=2)
+
+
+def test_the_level_stays_and_nothing_leaves_the_range() -> None:
+    wave, target = lively(4, 1, 0.5), long_term([lively(8, 2, 0.9)], RATE)
+    quiet = bring_to(0.05 * wave / np.abs(wave).max(), RATE, target, 1.0)
+    assert quiet.std() == pytest.approx(0.05 * wave.std() / np.abs(wave).max(), rel=1e-3)
+    assert np.abs(bring_to(wave / np.abs(wave).max(), RATE, target, 1.0)).max() <= 1.0 + 1e-6
 
 
 def test_a_gain_has_a_limit() -> None:

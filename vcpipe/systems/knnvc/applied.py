@@ -34,24 +34,37 @@ def applied(settings: ConvertSettings, streams: Container[str]) -> Slice:
             content none to mix.
     """
     ignored = {key for key, stream in OF_A_STREAM.items() if stream not in streams}
-    if "pitch" not in streams and not settings.match_spectrum:
+    if not _spreads(settings, streams):
         ignored.add("spread")
     return settings.model_dump(mode="json", include=set(ALWAYS | APPLIED[settings.method]) - ignored)
 
 
-def check_applied(settings: ConvertSettings, own: Iterable[str], where: str) -> None:
-    """Refuses an alpha, a transposition or a spectrum that the method would ignore.
+def _spreads(settings: ConvertSettings, streams: Container[str]) -> bool:
+    """Whether there is anything whose spread could follow the target's: a spectrum, or a pitch that is heard."""
+    return settings.match_spectrum or (settings.method != "world" and "pitch" in streams)
+
+
+def check_applied(settings: ConvertSettings, own: Iterable[str], where: str, streams: Container[str]) -> None:
+    """Refuses what is done to a voice (alpha, own_content, transpose, spectrum, spread) where it would be ignored.
 
     Args:
         own: the keys that were set for it alone; what it inherits is passed over.
         where: under which key they stand.
+        streams: what the vocoder hears beside the frames.
     """
-    for key in sorted((OF_A_VOICE - APPLIED[settings.method]).intersection(own)):
-        if value := getattr(settings, key):
-            usual = type(settings).model_fields[key].default
+    for key in sorted((OF_A_VOICE | {"own_content"}).intersection(own)):
+        value, usual = getattr(settings, key), type(settings).model_fields[key].default
+        if value == usual:
+            continue
+        why = ""
+        if key not in APPLIED[settings.method]:
+            why = f"with method {settings.method}, which ignores it"
+        elif key == "spread" and not _spreads(settings, streams):
+            why = "without match_spectrum or a pitch, which it is of"
+        if why:
             raise InputError(
-                f"key '{where}.{key}': expected {_typed(usual)} with method {settings.method}, which ignores it, "
-                f"found {_typed(value)}; remove the key, or choose another method"
+                f"key '{where}.{key}': expected {_typed(usual)} {why}, found {_typed(value)}; remove the key, or "
+                "change what it is set beside"
             )
 
 

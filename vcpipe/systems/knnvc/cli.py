@@ -133,7 +133,9 @@ def convert(
     spread: Annotated[
         float, typer.Option(min=0, max=1, help="and the spread of pitch and spectrum towards theirs")
     ] = 0.0,
-    own_content: Annotated[float, typer.Option(min=0, max=1, help="share in the content; the rest: neighbours'")] = 1.0,
+    own_content: Annotated[
+        float, typer.Option(min=0, max=1, help="the source's share in its content; the rest: neighbours'")
+    ] = 1.0,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:

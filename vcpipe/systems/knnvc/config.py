@@ -24,7 +24,7 @@ from vcpipe.vocoders.config import (
 )
 
 PREMATCH_REVISION = 1
-RENDER_REVISION = 4
+RENDER_REVISION = 5
 UNMATCHED_REVISION = 1
 STREAMS = ("content", "pitch")
 """What a vocoder may hear beside the frames that conversion makes: keys of the section that name a feature each."""
@@ -61,7 +61,7 @@ class ConvertSettings(Section):
         1.0,
         ge=0,
         le=1,
-        description="knn: share of the source's own frames in what the vocoder hears as knnvc.content; the rest is its "
+        description="knn: the source's share in what the vocoder hears as knnvc.content, beside alpha; the rest is its "
         "neighbours'",
     )
     bias: bool = Field(False, description="linear: fit a constant too")
@@ -230,7 +230,7 @@ def check(config: Config) -> None:
     for row, judged in knnvc.all_rows.items():
         own = knnvc.convert.model_fields_set if row == "knnvc" else judged.convert
         convert = knnvc.convert_of(row)
-        check_applied(convert, own, knnvc.where_convert(row))
+        check_applied(convert, own, knnvc.where_convert(row), knnvc.streams)
         if convert.own_content < 1 and "own_content" in own and not knnvc.content:
             raise InputError(
                 f"config key '{knnvc.where_convert(row)}.own_content': expected 1 without content that could be mixed, "

@@ -22,7 +22,7 @@ from vcpipe.settings import canonical
 from vcpipe.systems.knnvc import methods
 from vcpipe.systems.knnvc.applied import check_applied
 from vcpipe.systems.knnvc.config import STREAMS, ConvertSettings
-from vcpipe.systems.knnvc.frames import Frames, in_voice, joined, less_voice, with_content
+from vcpipe.systems.knnvc.frames import Frames, in_voice, joined, less_voice, normalised, own_units, voice_of
 from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.training import runs
 from vcpipe.vocoders import task
@@ -112,10 +112,15 @@ class Converter:
         )
 
     def pool(self, recordings: Sequence[Recording], trim: bool = True) -> Frames:
-        """The frames of the references on end, in half precision: 2 bytes a value, 2 KiB a frame at 1024 columns."""
+        """The frames of the references on end, in half precision: 2 bytes a value, 2 KiB a frame at 1024 columns.
+
+        Where the vocoder hears content, it has that once more.
+        """
         if not recordings:
             raise InputError("no reference recording; give at least one file or folder with the target's voice")
         pool = joined([self.frames(recording, trim).half() for recording in recordings])
+        if pool.content is not None:
+            pool.content = normalised(pool.content).half()
         pool.spectrum = long_term(map(self._samples, recordings), self.grid.rate)
         return pool
 
@@ -141,15 +146,11 @@ class Converter:
             source = source.stretched(max(1, round(target_duration_s * float(self.grid.fps))))
         query, searched = source.match.to(self.device), pool.match
         if self.normalise:
-            query, searched = less_voice(query, query), less_voice(searched, searched)
+            query, searched = less_voice(query, voice_of(query)), less_voice(searched, voice_of(searched))
+        own = Frames(query, source.synthesis.to(self.device))  # stands for its speaker
+        made = methods.units(s, own, None, Frames(searched, pool.synthesis, pool.content))
         own_content = methods.own_content(s)
-        if own_content < 1:
-            pool, source_synthesis = with_content(pool), with_content(source).synthesis
-        else:
-            source_synthesis = source.synthesis
-        own = Frames(query, source_synthesis.to(self.device))  # stands for its speaker
-        made = methods.units(s, own, None, Frames(searched, pool.synthesis))
-        synthesis = torch.lerp(made, own.synthesis.float(), s.alpha)
+        synthesis = torch.lerp(made, own_units(source, own_content < 1).to(made), s.alpha)
         share = 0.0 if methods.keeps_voice(s.method) else 1 - s.alpha
         units = in_voice(source, synthesis, None, pool.f0, share, s.transpose, s.spread, own_content)
         if s.match_spectrum and pool.spectrum is None:
@@ -163,7 +164,7 @@ class Converter:
                 f"settings.method: expected one of {', '.join(ALONE)}, found {settings.method}, which a row of an "
                 "evaluation can have; choose another"
             )
-        check_applied(settings, settings.model_fields_set, "settings")
+        check_applied(settings, settings.model_fields_set, "settings", [] if self.pitch is None else ["pitch"])
         if settings.transpose and self.pitch is None:
             raise InputError(
                 f"transpose {settings.transpose:g}: the vocoder of this run hears no F0; leave it at 0, or train one "

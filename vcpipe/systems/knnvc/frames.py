@@ -26,8 +26,9 @@ LEAST_SPREAD = 1e-4
 class Frames:
     """Frames of one or many recordings on end: `match (T, D)` for comparing, `synthesis (T, E)` for the vocoder.
 
-    Where the vocoder hears more: `content (T, C)`, as its extractor gives it; and `f0 (T, 2)` float32, Hz (0 where
-    unvoiced) and voiced. `spectrum` of a pool is what `spectrum.long_term` has of it.
+    Where the vocoder hears more: `content (T, C)`, of a source as its extractor gives it, of a pool less its mean and
+    spread; and `f0 (T, 2)` float32, Hz (0 where unvoiced) and voiced. `spectrum` of a pool is what `spectrum.long_term`
+    has of it.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Frames:
         known: dict[int, Tensor] = {}
 
         def halved(frames: Tensor) -> Tensor:
-            return known.setdefault(id(frames), frames.half())
+            if id(frames) not in known:
+                known[id(frames)] = frames.half()
+            return known[id(frames)]
 
         content = None if self.content is None else halved(self.content)
         return Frames(halved(self.match), halved(self.synthesis), content, self.f0)
@@ -65,13 +68,23 @@ class Frames:
         )
 
 
-def less_voice(match: Tensor, voice: Tensor) -> Tensor:
-    """Frames `(T, D)` less the mean and the spread of a voice's frames `(N, D)`, column by column, float32.
+Voice = tuple[Tensor, Tensor]
+"""Mean and spread `(D,)` of the frames of a voice, column by column, float32."""
+
+
+def voice_of(frames: Tensor) -> Voice:
+    """What is a voice's own in its frames `(N, D)`."""
+    frames = frames.float()
+    return frames.mean(dim=0), frames.std(dim=0, correction=0) + LEAST_SPREAD
+
+
+def less_voice(frames: Tensor, voice: Voice) -> Tensor:
+    """Frames `(T, D)` less the mean and the spread of a voice, float32.
 
     What is left to compare between two voices is what they say.
     """
-    voice = voice.float()
-    return (match.float() - voice.mean(dim=0)) / (voice.std(dim=0, correction=0) + LEAST_SPREAD)
+    mean, spread = voice
+    return (frames.float() - mean) / spread
 
 
 def joined(parts: Sequence[Frames]) -> Frames:
@@ -90,12 +103,13 @@ def joined(parts: Sequence[Frames]) -> Frames:
     return Frames(found, synthesis, on_end("content"), torch.cat(f0) if f0 else None)
 
 
-def with_content(frames: Frames) -> Frames:
-    """Frames `(T, C + E)` for the vocoder: content less its mean and spread first, so that neighbours give it too."""
-    if frames.content is None:
-        raise InputError("own_content: the pool has no content; make it with the converter of the same run")
-    both = torch.cat([normalised(frames.content), frames.synthesis.float()], dim=1)
-    return Frames(frames.match, both, frames.content, frames.f0, frames.spectrum)
+def own_units(source: Frames, with_content: bool) -> Tensor:
+    """What neighbours would give of a source, of itself: `(T, E)`, with the normalised content first `(T, C + E)`."""
+    if not with_content:
+        return source.synthesis.float()
+    if source.content is None:
+        raise InputError("own_content: the source has no content; make it with the converter of the same run")
+    return torch.cat([normalised(source.content), source.synthesis.float()], dim=1)
 
 
 def assemble(synthesis: Tensor, content: Tensor | None = None, f0: Tensor | None = None) -> Tensor:
@@ -118,7 +132,7 @@ def assemble(synthesis: Tensor, content: Tensor | None = None, f0: Tensor | None
 
 def normalised(content: Tensor) -> Tensor:
     """Frames `(T, C)` of one recording with mean 0 and spread 1 in every column, float32."""
-    return less_voice(content, content)
+    return less_voice(content, voice_of(content))
 
 
 def in_voice(
@@ -140,8 +154,8 @@ def in_voice(
         share: of the way to the target's register, as far as `synthesis` is the target's; 0: the source's own.
         transpose: semitones on top.
         pitch_spread: how far the spread of ln F0 follows too, in ratios.
-        own_content: share of the source in the content; below 1 `synthesis` begins with that of the neighbours, as
-            `with_content` has it.
+        own_content: share of the source in the content; below 1 `synthesis` begins with that of the neighbours,
+            normalised.
     """
     content = source.content
     if own_content < 1 and content is not None:
@@ -165,7 +179,7 @@ def moved(
     """A contour `(T, 2)` in another register: ln Hz plus the difference of the medians of two voices' voiced frames.
 
     With `spread` it also moves up and down as much more or less as the target's 5th and 95th percentiles are further
-    apart than its own, by a factor of `MOST_SPREAD` at the most.
+    apart than its own, by a factor of `MOST_SPREAD` at the most; beyond its own percentiles no further than it did.
 
     A contour without a voiced frame stays as it is.
 
@@ -179,24 +193,26 @@ def moved(
         return torch.stack([f0[:, 0] * math.exp(step), f0[:, 1]], dim=1)
     if target is None:
         raise InputError("pitch: the pool has no F0; make it with the converter of the same run")
-    median, width = _range(own, "the source's speaker")
-    of_target, width_of_target = _range(target, "the references")
+    median, low, high = _range(own, "the source's speaker")
+    median_of_target, low_of_target, high_of_target = _range(target, "the references")
     growth = 1.0
-    if width and width_of_target:
-        growth = min(max(width_of_target / width, 1 / MOST_SPREAD), MOST_SPREAD) ** (share * spread)
-    ln_hz = median + growth * (f0[:, 0].log() - median) + share * (of_target - median) + step  # of 0 Hz: -inf
-    return torch.stack([ln_hz.exp(), f0[:, 1]], dim=1)
+    if high > low and high_of_target > low_of_target:
+        growth = min(max((high_of_target - low_of_target) / (high - low), 1 / MOST_SPREAD), MOST_SPREAD)
+    ln_hz = f0[:, 0].log()  # of 0 Hz: -inf, which it stays
+    within = ln_hz.clamp(low, high)
+    wider = (growth ** (share * spread) - 1) * (within - median)
+    return torch.stack([(ln_hz + wider + share * (median_of_target - median) + step).exp(), f0[:, 1]], dim=1)
 
 
-def _range(f0: Tensor, whose: str) -> tuple[float, float]:
-    """Median of ln Hz, and from its 5th to its 95th percentile."""
+def _range(f0: Tensor, whose: str) -> tuple[float, float, float]:
+    """Of ln Hz the median, the 5th and the 95th percentile."""
     if not bool((f0[:, 1] > 0).any()):
         raise InputError(
             f"pitch: expected voiced frames of {whose}, found none in {len(f0)} frames; give recordings with speech"
         )
     values = f0.cpu().numpy()
     found = speaker_statistics([(values[:, 0], values[:, 1])])
-    return found["median_log_f0"], math.log(found["p95_hz"] / found["p05_hz"])
+    return found["median_log_f0"], math.log(found["p05_hz"]), math.log(found["p95_hz"])
 
 
 def _stretch(frames: Tensor, n_frames: int, mode: str = "linear") -> Tensor:

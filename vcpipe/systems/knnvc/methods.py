@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from vcpipe.systems.knnvc.frames import Frames
 
 Method = Callable[["Frames"], Tensor]
-"""Frames of one source to units `(T, E)` float32 on the source's device."""
+"""Frames of one source to units `(T, E)` float32 on the source's device.
+
+Of kNN with `own_content` below 1 `(T, C + E)`, the neighbours' content first.
+"""
 
 
 def units(
@@ -27,7 +30,7 @@ def units(
     pool: Frames,
     content: linear.Content | None = None,
 ) -> Tensor:
-    """The units of one source in the voice of a pool: `(T, E)` float32 on the source's device.
+    """The units of one source in the voice of a pool, as a `Method` gives them.
 
     Args:
         settings: the method and what belongs to it.
@@ -91,4 +94,10 @@ def _knn(settings: ConvertSettings, source: Frames, pool: Frames) -> Tensor:
         similarity, rows = smooth_neighbours(
             source.match, pool.match, settings.topk, settings.smoothness, settings.candidates
         )
-        return match.average(rows, synthesis, match.weights(similarity, settings.weighting, settings.temperature))
+        weights = match.weights(similarity, settings.weighting, settings.temperature)
+        made = match.average(rows, synthesis, weights)
+        if own_content(settings) == 1:
+            return made
+        if pool.content is None:
+            raise InputError("own_content: the pool has no content; make it with the converter of the same run")
+        return torch.cat([match.average(rows, pool.content, weights), made], dim=1)

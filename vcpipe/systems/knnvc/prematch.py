@@ -23,7 +23,7 @@ from vcpipe.errors import InputError
 from vcpipe.manifest import Split, Utterance, by_speaker, read_table
 from vcpipe.settings import Slice
 from vcpipe.store import Shard, write_shard
-from vcpipe.systems.knnvc.frames import assemble, less_voice
+from vcpipe.systems.knnvc.frames import assemble, less_voice, voice_of
 from vcpipe.systems.knnvc.match import match
 
 Rows = Iterator[tuple[str, NDArray[Any]]]
@@ -192,7 +192,7 @@ class Pool:
         found = _stack(utt_ids, match_shard, device)
         same = match_shard.path == synthesis_shard.path
         self.synthesis = found if same else _stack(utt_ids, synthesis_shard, device)
-        self._voice = found if normalise and len(found) else None
+        self._voice = voice_of(found) if normalise and len(found) else None
         self.match = self.comparable(found)
 
     def comparable(self, frames: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from vcpipe.store import Shards
 from vcpipe.systems.knnvc import linear, methods, world
 from vcpipe.systems.knnvc.config import ConvertSettings, RowSettings
 from vcpipe.systems.knnvc.converter import Converter
-from vcpipe.systems.knnvc.frames import Frames, in_voice, less_voice, with_content
+from vcpipe.systems.knnvc.frames import Frames, Voice, in_voice, less_voice, normalised, own_units, voice_of
 from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.trials import Trial, read_trials, reference_samples, to_themselves
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 Conversion = Callable[[Trial], audio.Wave]
 POOLS = 8
-"""Pools of frames that are held at once, 2 KiB a frame at 1024 columns."""
+"""Pools of frames that are held at once: as `Converter.pool` has them, or twice that where voices are normalised."""
 
 
 def render(
@@ -115,7 +115,7 @@ class Voices:
         self._speakers = dict(by_speaker(utterances))
         self._sources = {trial.source for trial in trials}
         self._pools: dict[tuple[tuple[str, int], ...], Frames] = {}
-        self._own: dict[str, Tensor] = {}
+        self._own: dict[str, Voice] = {}
         self._own_f0: dict[str, Tensor | None] = {}
         self._spectra: dict[tuple[tuple[str, int], ...], Spectrum] = {}
         self.names = sorted({trial.target for trial in trials} | {trial.source.speaker for trial in trials})
@@ -126,17 +126,17 @@ class Voices:
         frames = self._frames(heard)
         frames.content = None if self._content is None else _read(self._content, heard)
         if self._normalise:
-            frames.match = less_voice(frames.match, self._own_match(trial))
-        return with_content(frames) if self._with_content else frames
+            frames.match = less_voice(frames.match, self._voice(trial))
+        return frames
 
-    def _own_match(self, trial: Trial) -> Tensor:
-        """Frames of other recordings of a source's speaker; of the source itself where there are none."""
+    def _voice(self, trial: Trial) -> Voice:
+        """Of other recordings of a source's speaker; of the source itself where there are none."""
         speaker = trial.source.speaker
         others = [(u.utt_id, u.n_samples) for u in self.others(speaker)]
         if not others:
-            return _read(self._match, [(trial.source.utt_id, trial.source.n_samples)])
+            return voice_of(_read(self._match, [(trial.source.utt_id, trial.source.n_samples)]))
         if speaker not in self._own:
-            self._own = {speaker: _read(self._match, others)}  # sources come speaker by speaker
+            self._own[speaker] = voice_of(_read(self._match, others))
         return self._own[speaker]
 
     def spectrum(self, trial: Trial) -> Spectrum:
@@ -177,10 +177,10 @@ class Voices:
         if frames is None:
             frames = self._frames(list(heard))
             if self._normalise:
-                frames.match = less_voice(frames.match, frames.match)
-            if self._with_content:
-                frames.content = None if self._content is None else _read(self._content, list(heard))
-                frames = with_content(frames)
+                frames.match = less_voice(frames.match, voice_of(frames.match))
+            if self._with_content and self._content is not None:
+                same = self._normalise and self._content.folder == self._match.folder
+                frames.content = frames.match if same else normalised(_read(self._content, list(heard)))
         self._pools[heard] = frames  # the last one asked for is the last one to go
         if len(self._pools) > POOLS:
             del self._pools[next(iter(self._pools))]
@@ -215,7 +215,7 @@ def _by_units(voices: Voices, converter: Converter, settings: ConvertSettings) -
             ready.clear()  # trials come pair by pair of voices: one at a time is enough
             ready[key] = methods.prepare(settings, source if own is None else own, target, content)
         matched = ready[key](source).to(converter.device)
-        synthesis = torch.lerp(matched, source.synthesis.to(matched), settings.alpha)
+        synthesis = torch.lerp(matched, own_units(source, own_content < 1).to(matched), settings.alpha)
         units = in_voice(
             source, synthesis, voices.own_f0(trial), target.f0, share, transpose, settings.spread, own_content
         )

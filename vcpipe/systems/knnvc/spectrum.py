@@ -21,8 +21,10 @@ BANDS = 64
 """Mel bands, in which the spectra of voices are compared."""
 HOP_S, OVERLAP = 0.016, 4
 """Of windows: from one to the next, and how many of them a sample lies in."""
-LOUD_DB = 60.0
-"""Frames as far below the loudest are pauses, and are left out."""
+HEARD_DB, LOUD_DB = 60.0, 30.0
+"""Below the loudest window: as far down windows count for the mean, and for the spread, which pauses would fill."""
+LEAST_SPREAD = 1e-2
+"""In ln of power; a band that moves less keeps its spread."""
 BLOCK = 4000
 """Windows that are transformed at once, a minute's: spectra take 500 times the memory of the samples."""
 MOST_DB = 18.0
@@ -46,60 +48,94 @@ class Spectrum(NamedTuple):
 def long_term(waves: Iterable[Wave], rate: int) -> Spectrum:
     """The colour of recordings `(N,)` float32 of one voice; zeros where all is silent.
 
-    Recordings may be of different levels; each of their loud frames counts the same.
+    Recordings may be of different levels; each of their windows that are loud enough counts the same.
     """
-    total, squares, count = np.zeros(BANDS), np.zeros(BANDS), 0
+    mean, spread = _Moments(), _Moments()
     for wave in waves:
-        found, loud = _logs(wave, rate)
-        found = found[loud] - found[loud].mean() if loud.any() else found[:0]
-        total, squares, count = total + found.sum(axis=0), squares + (found**2).sum(axis=0), count + len(found)
-    mean = total / max(count, 1)
-    return Spectrum(mean, np.sqrt((squares / max(count, 1) - mean**2).clip(min=0)))
+        logs, level = _logs(wave, rate)
+        mean.add(logs[level > -HEARD_DB])
+        spread.add(logs[level > -LOUD_DB])
+    return Spectrum(mean.mean, spread.spread)
+
+
+class _Moments:
+    """Sums over windows, each recording's less its level."""
+
+    def __init__(self) -> None:
+        self.total, self.squares, self.count = np.zeros(BANDS), np.zeros(BANDS), 0
+
+    def add(self, logs: Floats) -> None:
+        """Windows `(T, BANDS)` of one recording, or none."""
+        if len(logs):
+            logs = logs - logs.mean()
+            self.total, self.squares = self.total + logs.sum(axis=0), self.squares + (logs**2).sum(axis=0)
+            self.count += len(logs)
+
+    @property
+    def mean(self) -> Floats:
+        return self.total / max(self.count, 1)
+
+    @property
+    def spread(self) -> Floats:
+        return np.sqrt((self.squares / max(self.count, 1) - self.mean**2).clip(min=0))
 
 
 def bring_to(wave: Wave, rate: int, target: Spectrum, spread: float = 0.0) -> Wave:
-    """`(N,)` float32 filtered so that its long-term spectrum is the target's; `(N,)`, of about the same level.
+    """`(N,)` float32 in [-1, 1] filtered so that its long-term spectrum is the target's; the same, at its level.
+
+    Where that would leave [-1, 1] the whole is softer.
 
     Args:
         target: of `long_term`, at the same rate.
         spread: of the way, in ratios, to the target's spread too: 0 is one filter for the whole recording, with more
             it follows the level of each band from window to window. Pauses get the one filter alone.
     """
+    if not len(wave):
+        return wave
     own, hop = long_term([wave], rate), _hop(rate)
     padded = np.pad(wave, (_n_fft(rate) - hop, _n_fft(rate)))  # every sample lies in as many windows
     change = target.mean - own.mean
-    if spread and own.spread.all() and target.spread.all():
-        logs, loud = _logs(padded, rate)
-        growth = (target.spread / own.spread).clip(1 / MOST_SPREAD, MOST_SPREAD) ** spread
-        deviation = logs - logs[loud].mean() - own.mean
-        change = change + np.where(loud[:, None], (growth - 1) * deviation, 0.0)
+    if spread:
+        logs, level = _logs(padded, rate)
+        loud = level > -LOUD_DB
+        moves = np.minimum(own.spread, target.spread) > LEAST_SPREAD
+        ratio = np.divide(target.spread, own.spread, out=np.ones(BANDS), where=moves)
+        growth = ratio.clip(1 / MOST_SPREAD, MOST_SPREAD) ** spread
+        middle = logs[loud].mean(axis=0) if loud.any() else 0.0
+        change = change + np.where(loud[:, None], (growth - 1) * (logs - middle), 0.0)
     most = MOST_DB * np.log(10) / 10
-    gains = np.exp(0.5 * change.clip(-most, most) @ band_interpolation(rate, BANDS, _n_fft(rate) // 2 + 1).numpy())
-    return _filtered(padded, rate, gains)[_n_fft(rate) - hop :][: len(wave)]
+    made = _filtered(padded, rate, change.clip(-most, most))[_n_fft(rate) - hop :][: len(wave)]
+    level_before, level_after = (float(np.sqrt(np.mean(np.square(w), dtype=np.float64))) for w in (wave, made))
+    gain = level_before / level_after if level_after else 1.0
+    return made * np.float32(min(gain, 1 / max(float(np.abs(made).max()), 1e-9)))
 
 
-def _filtered(wave: Wave, rate: int, gains: Floats) -> Wave:
-    """Windows that overlap, each times its gains `(T, bins)` or all times the same `(bins,)`; `(N',)`, N' <= N."""
+def _filtered(wave: Wave, rate: int, change: Floats) -> Wave:
+    """Windows that overlap, each with its change `(T, BANDS)`, or all with one `(BANDS,)`, in ln power; `(N',)`."""
     window, hop = _window(rate), _hop(rate)
     frames = _frames(wave, rate)
+    to_bins = band_interpolation(rate, BANDS, _n_fft(rate) // 2 + 1).numpy()
     out = np.zeros((len(frames) + OVERLAP - 1, hop))
     for block in _blocks(len(frames)):
-        spectra = np.fft.rfft(frames[block] * window) * (gains if gains.ndim == 1 else gains[block])
-        pieces = (np.fft.irfft(spectra, OVERLAP * hop) * window).reshape(-1, OVERLAP, hop)
+        gains = np.exp(0.5 * (change if change.ndim == 1 else change[block]) @ to_bins)
+        pieces = (np.fft.irfft(np.fft.rfft(frames[block] * window) * gains, OVERLAP * hop) * window).reshape(
+            -1, OVERLAP, hop
+        )
         for part in range(OVERLAP):
             out[block.start + part : block.start + part + len(pieces)] += pieces[:, part]
     return np.asarray(out.ravel() / (window**2).reshape(OVERLAP, hop).sum(axis=0).mean(), np.float32)
 
 
-def _logs(wave: Wave, rate: int) -> tuple[Floats, NDArray[np.bool_]]:
-    """Powers `(T, BANDS)`, in ln, of windows that lie wholly within a recording, and which of them are loud, `(T,)`."""
+def _logs(wave: Wave, rate: int) -> tuple[Floats, Floats]:
+    """Of windows within a recording ln power `(T, BANDS)`, and their level in dB below the loudest `(T,)`; or -inf."""
     frames = _frames(np.pad(wave, (0, max(0, _n_fft(rate) - len(wave)))), rate)
     window, filters = _window(rate), _filters(rate).T
     spectra = (np.fft.rfft(frames[block] * window) for block in _blocks(len(frames)))
     power = np.concatenate([np.abs(spectrum) ** 2 @ filters for spectrum in spectra])
     level = power.mean(axis=1)
-    loudest = level.max()
-    return np.log(power + max(1e-10 * loudest, TINY)), level > loudest * 10 ** (-LOUD_DB / 10)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        below = np.nan_to_num(10 * np.log10(level / level.max()), nan=-np.inf, neginf=-np.inf)
+    return np.log(power + max(1e-10 * level.max(), TINY)), below
 
 
 def _frames(wave: Wave, rate: int) -> Wave:
