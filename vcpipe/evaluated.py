@@ -11,7 +11,7 @@ from vcpipe.settings import Slice
 if TYPE_CHECKING:
     from vcpipe.config import Config
 
-REVISIONS = {"judge": 2, "reference": 1, "prosody": 1, "mcd": 1, "quality": 1, "table": 1}
+REVISIONS = {"judge": 3, "reference": 1, "prosody": 1, "mcd": 1, "quality": 1, "table": 2}
 """Of the code behind verdicts, the reference rows, these judges' numbers, and the table's intervals and tests."""
 REFERENCE_ROWS = ("recordings", "source", "noise")
 """What every system is judged beside, and no system is needed for."""

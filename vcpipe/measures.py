@@ -23,7 +23,7 @@ class Measure:
             no; `eer`: see `vcpipe.evaluation.intervals.eer`.
         keys: of a line of `judged.jsonl`: errors and units of a rate, else the value.
         least: the lower end of its scale, as in the files, where intervals end too; None for cosines and correlations,
-            whose end of -1 is far from what is measured.
+            whose end of -1 is far from what is measured, and which end at 1.
         scale: from the number in the files to the one that people see; 100 for percent.
     """
 

@@ -165,6 +165,12 @@ def test_an_interval_ends_where_its_measure_does(name, values, least):
     assert low < 0 if least is None else low == least
 
 
+def test_a_correlation_is_one_at_the_most():
+    lines = [trial(f"s{s}", "t", f0_corr=value) for s, value in enumerate([1.0, 0.99, 0.1])]
+    found = summarise(lines, [])["f0_corr"]
+    assert found["value"] < found["high"] == 1
+
+
 def test_an_interval_takes_in_a_value_beyond_the_end_of_its_scale():
     lines = [trial(f"s{s}", "t", dnsmos_ovrl=value) for s, value in enumerate([0.8, 0.9, 1.0])]
     found = summarise(lines, [])["dnsmos_ovrl"]

@@ -267,7 +267,7 @@ def _interval(found: _Bootstrap, measure: Measure) -> tuple[float | None, float 
     push = found.reach / float(ndtri((1 + LEVEL) / 2))
     low, high = np.quantile(kept, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     least = -math.inf if measure.least is None else min(measure.least, found.value)
-    most = 1.0 if measure.kind in ("share", "eer") else math.inf
+    most = 1.0 if measure.kind in ("share", "eer") or measure.least is None else math.inf
     below, above = max(0.0, found.value - float(low)), max(0.0, float(high) - found.value)
     return max(least, found.value - push * below), min(most, found.value + push * above)
 
