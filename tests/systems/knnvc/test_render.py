@@ -71,22 +71,26 @@ def table(tmp_path_factory: pytest.TempPathFactory, streams_run: Path) -> Table:
     return Table(tmp_path_factory.mktemp("table"), streams_run)
 
 
-def median_hz(f0: torch.Tensor) -> float:
-    return float(f0[f0[:, 1] > 0, 0].log().median().exp())
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> list[tuple[torch.Tensor, float]]:
+    """What the vocoder was given, and the spread that its spectrum is brought to."""
+    given: list[tuple[torch.Tensor, float]] = []
 
-
-def test_rows_move_the_pitch_by_the_speakers_other_recordings(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[torch.Tensor] = []
-
-    def speak(self: Converter, units: torch.Tensor, *_: object) -> np.ndarray:
-        heard.append(units)
+    def speak(self: Converter, units: torch.Tensor, loudness: float, spectrum: object, spread: float) -> np.ndarray:
+        given.append((units, spread))
         return np.zeros(len(units) * 320, np.float32)
 
     monkeypatch.setattr(Converter, "speak", speak)
+    return given
+
+
+def test_rows_move_the_pitch_by_the_speakers_other_recordings(
+    table: Table, heard: list[tuple[torch.Tensor, float]]
+) -> None:
     for method, transpose in (("knn", 0.0), ("none", 0.0), ("mean", 3.0)):
         lines = table.render(method=method, transpose=transpose)
         assert [line["settings"]["transpose"] for line in lines] == [transpose] * 2
-    matched, own, shifted = heard[0], heard[2], heard[4]
+    matched, own, shifted = (heard[i][0] for i in (0, 2, 4))
     source, low, high = (table.frames[u] for u in ("low-0", "low-1", "high-1"))
     pools = {
         s: {k: torch.cat([getattr(table.frames[f"{s}-{i}"], k) for i in (1, 2)]) for k in ("match", "synthesis", "f0")}
@@ -103,15 +107,8 @@ def test_rows_move_the_pitch_by_the_speakers_other_recordings(table: Table, monk
 
 
 def test_the_pitch_and_the_spectrum_take_on_the_spread_of_the_references(
-    table: Table, monkeypatch: pytest.MonkeyPatch
+    table: Table, heard: list[tuple[torch.Tensor, float]]
 ) -> None:
-    heard: list[tuple[torch.Tensor, float]] = []
-
-    def speak(self: Converter, units: torch.Tensor, loudness: float, spectrum: object, spread: float) -> np.ndarray:
-        heard.append((units, spread))
-        return np.zeros(len(units) * 320, np.float32)
-
-    monkeypatch.setattr(Converter, "speak", speak)
     for spread in (0.0, 0.7):
         table.render(match_spectrum=True, spread=spread)
     (plain, none), (spread_out, much) = heard[0], heard[2]
@@ -122,14 +119,7 @@ def test_the_pitch_and_the_spectrum_take_on_the_spread_of_the_references(
     torch.testing.assert_close(spread_out[:, -2:], expected)
 
 
-def test_rows_mix_the_content_of_neighbours_in(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[torch.Tensor] = []
-
-    def speak(self: Converter, units: torch.Tensor, *_: object) -> np.ndarray:
-        heard.append(units)
-        return np.zeros(len(units) * 320, np.float32)
-
-    monkeypatch.setattr(Converter, "speak", speak)
+def test_rows_mix_the_content_of_neighbours_in(table: Table, heard: list[tuple[torch.Tensor, float]]) -> None:
     table.render(own_content=0.3)
     source, *pool = (table.frames[u] for u in ("low-0", "high-1", "high-2"))
     assert source.content is not None
@@ -137,7 +127,7 @@ def test_rows_mix_the_content_of_neighbours_in(table: Table, monkeypatch: pytest
         source.match, torch.cat([part.match for part in pool]), normalised(torch.cat([part.content for part in pool]))
     )
     mixed = torch.lerp(theirs, normalised(source.content), 0.3)
-    torch.testing.assert_close(heard[0][:, : mixed.shape[1]], normalised(mixed))
+    torch.testing.assert_close(heard[0][0][:, : mixed.shape[1]], normalised(mixed))
 
 
 def test_a_voice_is_read_once_however_the_table_is_ordered(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,18 +168,11 @@ def test_a_row_is_sound_of_its_sources_length(table: Table) -> None:
 
 
 def test_a_resynthesis_keeps_the_register_whatever_conversions_are_transposed_by(
-    table: Table, monkeypatch: pytest.MonkeyPatch
+    table: Table, heard: list[tuple[torch.Tensor, float]]
 ) -> None:
-    heard: list[torch.Tensor] = []
-
-    def speak(self: Converter, units: torch.Tensor, *_: object) -> np.ndarray:
-        heard.append(units)
-        return np.zeros(len(units) * 320, np.float32)
-
-    monkeypatch.setattr(Converter, "speak", speak)
     table.render(method="none", transpose=3.0)
     source = table.frames["low-0"]
-    assert torch.equal(heard[0], assemble(source.synthesis, source.content, source.f0))
+    assert torch.equal(heard[0][0], assemble(source.synthesis, source.content, source.f0))
 
 
 def test_world_is_brought_to_the_references_spectrum_too(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
