@@ -15,10 +15,8 @@ from torch import Tensor
 
 from vcpipe.errors import InputError
 from vcpipe.f0.contour import speaker_statistics
-from vcpipe.systems.knnvc.spectrum import Spectrum
+from vcpipe.systems.knnvc.spectrum import MOST_SPREAD, Spectrum
 
-MOST_SPREAD = 2.0
-"""By what factor the range of a pitch grows or shrinks at the most."""
 LEAST_SPREAD = 1e-4
 """Added to the spread of a column of content, so that one that does not move stays 0."""
 
@@ -116,7 +114,7 @@ def assemble(synthesis: Tensor, content: Tensor | None = None, f0: Tensor | None
     """What a vocoder hears: `(T, C + E + 2)` float32 on the device of `synthesis`, in the order of the arguments below.
 
     Args:
-        content: `(T, C)` frames of the recording, as extracted; normalised here.
+        content: `(T, C)` frames of the recording, or what they were mixed to; normalised here.
         synthesis: `(T, E)` frames.
         f0: `(T, 2)` Hz and voiced.
     """

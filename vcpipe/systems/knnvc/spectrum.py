@@ -30,8 +30,7 @@ BLOCK = 4000
 MOST_DB = 18.0
 """Of a gain at the most, up or down: where a recording has nothing, nothing is made of its noise."""
 MOST_SPREAD = 2.0
-"""By what factor a band's spread grows or shrinks at the most."""
-
+"""By what factor the spread of a band, or of a pitch, grows or shrinks at the most."""
 TINY = 1e-30
 """Of power: what a band is said to have where all is digital silence."""
 
@@ -39,7 +38,7 @@ Floats = NDArray[np.float64]
 
 
 class Spectrum(NamedTuple):
-    """Of ln power in mel bands over loud frames, both `(BANDS,)`: `mean`, less its own mean, and `spread`."""
+    """Of ln power in mel bands, both `(BANDS,)`: `mean`, less its own mean, and `spread`."""
 
     mean: Floats
     spread: Floats
@@ -118,9 +117,8 @@ def _filtered(wave: Wave, rate: int, change: Floats) -> Wave:
     out = np.zeros((len(frames) + OVERLAP - 1, hop))
     for block in _blocks(len(frames)):
         gains = np.exp(0.5 * (change if change.ndim == 1 else change[block]) @ to_bins)
-        pieces = (np.fft.irfft(np.fft.rfft(frames[block] * window) * gains, OVERLAP * hop) * window).reshape(
-            -1, OVERLAP, hop
-        )
+        changed = np.fft.irfft(np.fft.rfft(frames[block] * window) * gains, OVERLAP * hop) * window
+        pieces = changed.reshape(-1, OVERLAP, hop)
         for part in range(OVERLAP):
             out[block.start + part : block.start + part + len(pieces)] += pieces[:, part]
     return np.asarray(out.ravel() / (window**2).reshape(OVERLAP, hop).sum(axis=0).mean(), np.float32)
