@@ -34,7 +34,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -60,6 +60,8 @@ IN_MODIFY, IN_MOVED_TO, IN_CREATE, IN_DELETE = 0x2, 0x80, 0x100, 0x200
 AIMS = ("moment", "write", "rename", "note")
 TIMES = ("starttime", "endtime", "job_hash")  # of a record of snakemake, which no two runs share
 RECORDS = (".snakemake/metadata", ".snakemake/incomplete")
+EARLIER = 8
+"""How often a kill that came too late is tried again, each time a fifth earlier."""
 
 
 @dataclass(frozen=True)
@@ -287,6 +289,23 @@ def attempt(pipeline: Pipeline, kill: Kill, quiet: Quiet, sent: signal.Signals, 
     return outcome
 
 
+def attempt_in_time(
+    make: Callable[[int], Pipeline], kill: Kill, quiet: Quiet, sent: signal.Signals, head: bool = False
+) -> tuple[Pipeline, Outcome]:
+    """The kill in `make(0)`; where that run had ended before it, a little earlier in `make(1)`, and so on.
+
+    A busy machine sees fewer of the events by which a kill is aimed. It gives up, and answers the last one, when even
+    an early kill comes late.
+    """
+    for number in range(EARLIER):
+        pipeline = make(number)
+        outcome = attempt(pipeline, kill, quiet, sent, head)
+        if not outcome.late:
+            break
+        kill = replace(kill, at=0.8 * kill.at)
+    return pipeline, outcome
+
+
 def jobs(log: str) -> tuple[set[str], set[str]]:
     """The jobs that a log of snakemake says were begun, and those that were finished: rule and wildcards."""
     names = {}
@@ -342,12 +361,15 @@ def main() -> None:
         for kill in plan(args.kills, args.seed):
             if args.only and kill.number not in args.only:
                 continue
-            outcome = Outcome(0.0, late=True)
-            while outcome.late:
-                pipeline = Pipeline(Path(name) / f"kill-{kill.number}", CONFIG, TARGETS, args.cores)
-                outcome = attempt(pipeline, kill, quiet, sent, args.whom == "head")
-                shutil.rmtree(pipeline.folder)
-                kill = replace(kill, at=0.9 * kill.at)  # a little earlier, where the run had ended
+
+            def make(number: int, kill: Kill = kill) -> Pipeline:
+                return Pipeline(Path(name) / f"kill-{kill.number}-{number}", CONFIG, TARGETS, args.cores)
+
+            _, outcome = attempt_in_time(make, kill, quiet, sent, args.whom == "head")
+            if outcome.late:
+                raise SystemExit(f"kill {kill.number}: the run had always ended before; free the machine")
+            for folder in Path(name).glob(f"kill-{kill.number}-*"):
+                shutil.rmtree(folder)
             tried[kill.aim] += 1
             failed[kill.aim] += bool(outcome.faults)
             twice[kill.aim] = max(twice[kill.aim], len(outcome.twice))

@@ -6,12 +6,13 @@ import base64
 import copy
 import re
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.kill_pipeline import RECORDS, Kill, Pipeline, Quiet, attempt, quiet_run
+from benchmarks.kill_pipeline import RECORDS, Kill, Pipeline, Quiet, attempt_in_time, quiet_run
 
 pytestmark = [pytest.mark.slow, pytest.mark.workflow]
 
@@ -35,14 +36,15 @@ def quiet(tmp_path_factory: pytest.TempPathFactory) -> Quiet:
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path) -> Pipeline:
-    return Pipeline(tmp_path / "a project", CONFIG, TARGETS, CORES)
+def make(tmp_path: Path) -> Callable[[int], Pipeline]:
+    """A project of its own for every attempt."""
+    return lambda number: Pipeline(tmp_path / f"a project {number}", CONFIG, TARGETS, CORES)
 
 
 def test_a_killed_run_is_finished_by_the_same_command_and_knows_what_made_every_file(
-    quiet: Quiet, pipeline: Pipeline
+    quiet: Quiet, make: Callable[[int], Pipeline]
 ) -> None:
-    outcome = attempt(pipeline, Kill(0, "write", 0.5, 0.0), quiet, signal.SIGKILL)
+    pipeline, outcome = attempt_in_time(make, Kill(0, "write", 0.5, 0.0), quiet, signal.SIGKILL)
     assert not outcome.late
     assert outcome.faults == []
     unknown = base64.urlsafe_b64encode(b"results/features/pitch/demo/001.h5").decode()
@@ -60,7 +62,7 @@ def test_a_killed_run_is_finished_by_the_same_command_and_knows_what_made_every_
     }
 
 
-def test_after_ctrl_c_nothing_needs_to_be_unlocked(quiet: Quiet, pipeline: Pipeline) -> None:
-    outcome = attempt(pipeline, Kill(1, "rename", 0.6, 0.0), quiet, signal.SIGINT)
+def test_after_ctrl_c_nothing_needs_to_be_unlocked(quiet: Quiet, make: Callable[[int], Pipeline]) -> None:
+    _, outcome = attempt_in_time(make, Kill(1, "rename", 0.6, 0.0), quiet, signal.SIGINT)
     assert not outcome.late
     assert outcome.faults == []
