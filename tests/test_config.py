@@ -94,7 +94,7 @@ def test_equal_meanings_are_equal_strings() -> None:
         ("features.whisper_l2.kind", "whisper_tiny", "features.whisper_l2.kind.*did you mean 'whisper_tiny_en'"),
         ("features.whisper_l2", 3, "'features.whisper_l2': expected a mapping with a `kind`"),
         ("corpora.demo.kind", "libri", "corpora.demo.kind.*'libri'"),
-        ("knnvc.match", "whisper_l3", "'knnvc.match'.*did you mean 'whisper_l2'"),
+        ("knnvc.match", "whisper_2", "'knnvc.match'.*did you mean 'whisper_l2'"),
         ("knnvc.corpus", "dem", "'knnvc.corpus'.*did you mean 'demo'"),
         ("knnvc.training.stepz", 5, "'knnvc.training.stepz' is unknown; did you mean 'steps'"),
         ("knnvc.prematch.topk", 0, "'knnvc.prematch.topk'.*found 0"),
@@ -352,7 +352,7 @@ def test_no_audio_block_is_one_copy_at_16_khz_and_an_empty_entry_is_its_defaults
     ("columns", "words"),
     [
         ({"Units": "whisper_l2"}, "'packs.p.columns.Units': a column is named by small letters"),
-        ({"x": "whisper_l3"}, "'whisper_l3' is neither a feature nor a copy.*did you mean 'whisper_l2'"),
+        ({"x": "whisper_2"}, "'whisper_2' is neither a feature nor a copy.*did you mean 'whisper_l2'"),
         ({"x": "average"}, "'packs.p.columns.x': average has rows of speakers"),
         ({"units": "whisper_l2", "mel": "odd"}, "'packs.p.columns.mel': grid 16000/320.*cannot be zipped"),
         ({"units": "whisper_l2", "wav": "cut"}, "the copies 16k and cut differ in max_s, trim"),

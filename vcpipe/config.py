@@ -83,7 +83,7 @@ class Config(Settings):
                     "another copy, or set the feature's rate"
                 )
             return settings.audio
-        fitting = [name for name, copy in self.audio.items() if copy.rate == rate]
+        fitting = [name for name, copy in self.audio.items() if copy.rate == rate and copy.augment is None]
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
@@ -158,7 +158,7 @@ class Config(Settings):
 
 
 def load(raw: Mapping[str, Any]) -> Config:
-    """Checks a whole config, given as the mapping that YAML made of it.
+    """Checks a whole config, given as the mapping that YAML made of it. A system that is `off` is left out.
 
     Raises:
         InputError: naming the key's path, what was found, and the nearest right name.
@@ -182,7 +182,7 @@ def load(raw: Mapping[str, Any]) -> Config:
         _bind(config, name, ())
         config.copy_of(name)
     for name in names:
-        if name in raw:
+        if name in raw and raw[name] is not False:
             module = catalog.system_config(name)
             config.systems[name] = sections.one(raw, name, module.Settings)
             module.check(config)
@@ -202,8 +202,8 @@ def _bind(config: Config, name: str, above: tuple[str, ...]) -> None:
             f"config key 'features.{name}.audio': {settings.kind} reads features, not recordings, found "
             f"{settings.audio}; remove it, and set it where the features of `of` stand"
         )
-    if len(settings.names) != settings.PARENTS:
-        noun = "1 feature" if settings.PARENTS == 1 else f"{settings.PARENTS} features"
+    if len(settings.names) != settings.PARENTS and (settings.PARENTS or len(settings.names) < 2):
+        noun = {0: "2 features or more", 1: "1 feature"}.get(settings.PARENTS, f"{settings.PARENTS} features")
         raise InputError(
             f"config key '{where}': {settings.kind} is made of {noun}, found {len(settings.names)}; name {noun}"
         )

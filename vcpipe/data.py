@@ -62,11 +62,7 @@ class Crops(torch.utils.data.Dataset[Batch]):
         self.utt_ids, self.lengths = common(self.columns, utt_ids)
         self._cut = Cutter(self.columns, frames)
         self.grid, self.ratios = self._cut.grid, self._cut.ratios
-        left = cache_mib << 20
-        for column in sorted(self.columns, key=lambda c: c.nbytes):
-            left -= column.nbytes
-            if left >= 0:
-                column.load()
+        cache(self.columns, cache_mib)
 
     def __len__(self) -> int:
         """Steps of one epoch; the last one may reach into the next."""
@@ -77,10 +73,9 @@ class Crops(torch.utils.data.Dataset[Batch]):
 
     def identity(self) -> dict[str, Any]:
         """Everything that decides the batches of all processes together, as JSON values; not how many these are."""
-        drawn = json.dumps([self.utt_ids, [column.checksums for column in self.columns]])
         return {
             "loader": "map",
-            "corpus": hashlib.blake2b(drawn.encode(), digest_size=16).hexdigest(),
+            "corpus": drawn_from(self.columns, self.utt_ids),
             "columns": [column.name for column in self.columns],
             "frames": self.frames,
             "batch": self.batch * self.world,
@@ -133,10 +128,10 @@ class Cutter:
 
     Args:
         columns: of the batches.
-        frames: S, of the coarsest grid.
+        frames: S, of the coarsest grid; None: as many as the longest crop of a batch has.
     """
 
-    def __init__(self, columns: Sequence[Readable], frames: int):
+    def __init__(self, columns: Sequence[Readable], frames: int | None):
         self.columns, self.frames = columns, frames
         self.grid, self.ratios = common_grid(columns)
         self._next: tuple[int, list[Plan]] | None = None
@@ -148,7 +143,8 @@ class Cutter:
         worker = torch.utils.data.get_worker_info()
         following = step + (worker.num_workers if worker else 1)  # the steps between are other workers'
         self._next = following, self._announced(plans(following))
-        return assemble(self.columns, self.ratios, self.grid, crops, self.frames)
+        frames = max(count for _, _, count, _ in crops) if self.frames is None else self.frames
+        return assemble(self.columns, self.ratios, self.grid, crops, frames)
 
     def _announced(self, plans: list[Plan]) -> list[Plan]:
         for number, (column, ratio) in enumerate(zip(self.columns, self.ratios, strict=True)):
@@ -158,13 +154,24 @@ class Cutter:
         return plans
 
 
-def plan(columns: Sequence[Readable], utt_id: str, length: int, frames: int, rng: np.random.Generator) -> Plan:
-    """Where the crop of an utterance of `length` frames begins, and the variants that it is drawn from."""
+def plan(
+    columns: Sequence[Readable], utt_id: str, length: int, frames: int, rng: np.random.Generator, tied: bool = False
+) -> Plan:
+    """Where the crop of an utterance of `length` frames begins, and the variants that it is drawn from.
+
+    With `tied` all columns that have a choice, and then the same one, take the same of it.
+    """
     start = int(rng.integers(0, max(0, length - frames) + 1))
-    variants = []
+    variants: list[int] = []
+    drawn: int | None = None
     for column in columns:
         holders = column.holders(utt_id)
-        variants.append(holders[int(rng.integers(len(holders)))] if len(holders) > 1 else holders[0])
+        if len(holders) == 1:
+            variants.append(holders[0])
+            continue
+        if drawn is None or not tied:
+            drawn = holders[int(rng.integers(len(holders)))]
+        variants.append(drawn)
     return utt_id, start, min(frames, length), variants
 
 
@@ -188,6 +195,21 @@ def assemble(
             values = values[:, 0]
         batch[column.name] = values[..., 0] if ratio and column.grid.hop == column.dim == 1 else values
     return batch
+
+
+def cache(columns: Sequence[Column], mib: int) -> None:
+    """Brings columns into memory, smallest first, as long as they fit."""
+    left = mib << 20
+    for column in sorted(columns, key=lambda c: c.nbytes):
+        left -= column.nbytes
+        if left >= 0:
+            column.load()
+
+
+def drawn_from(columns: Sequence[Column], utt_ids: list[str]) -> str:
+    """32 hexadecimal digits: equal for the same utterances of the same shards."""
+    drawn = json.dumps([utt_ids, [column.checksums for column in columns]])
+    return hashlib.blake2b(drawn.encode(), digest_size=16).hexdigest()
 
 
 def rank_of(rank: int, world: int) -> tuple[int, int]:

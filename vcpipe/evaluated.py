@@ -49,7 +49,7 @@ def copy(config: Config) -> str:
                 f"config key '{where}': {config.evaluate.audio} has {found_rate} samples/s, expected {rate}"
             )
         return config.evaluate.audio
-    fitting = [name for name, settings in config.audio.items() if settings.rate == rate]
+    fitting = [name for name, settings in config.audio.items() if settings.rate == rate and settings.augment is None]
     if len(fitting) != 1:
         found = " and ".join(fitting) or "none"
         raise InputError(f"config key '{where}': expected one copy at {rate} samples/s, found {found}; name one")

@@ -61,7 +61,7 @@ class FeatureSettings(Settings):
     """What a row of a shard stands for; a frame is one of `grid`."""
 
     kind: str
-    audio: str = Field("", description="copy of the recordings that it reads; empty: the one at its rate")
+    audio: str = Field("", description="copy of the recordings that it reads; empty: the one at its rate that is not augmented")
     dtype: Literal["float16", "float32", "int16"] = "float16"
 
     @field_validator("dtype", check_fields=False)
@@ -105,7 +105,7 @@ class DerivedSettings(FeatureSettings):
 
     NOT_CONTENT: ClassVar[set[str]] = FeatureSettings.NOT_CONTENT | {"of"}
     PARENTS: ClassVar[int] = 1
-    """How many features it is made of."""
+    """How many features it is made of; 0: any number from 2 on."""
 
     of: Annotated[str | tuple[str, ...], BeforeValidator(_name_or_names)] = Field(
         description="the features that it is made of"

@@ -69,7 +69,7 @@ def fit_feature(made_by: Slice, reads: Sequence[Path], manifest: Path, out: Path
 
     Args:
         made_by: the fit slice of the feature.
-        reads: the shards of its parent.
+        reads: the shards of its parents, all of the first, then as many of the next, in one order.
         manifest: of the corpus.
         out: file of the model.
     """
@@ -80,6 +80,16 @@ def fit_feature(made_by: Slice, reads: Sequence[Path], manifest: Path, out: Path
     utt_ids = {u.utt_id for u in read_table(manifest, Utterance) if u.split == "train"}
     if not utt_ids:
         raise InputError(f"{manifest}: no utterance has split train, on which feature {settings.kind} is fitted")
+    n_parents = len(made_by["reads"])
+    if len(reads) % n_parents:
+        raise InputError(
+            f"feature {settings.kind}: expected the same number of shards of each of its {n_parents} parents, found "
+            f"{len(reads)} in all; make it with `snakemake --cores all {out}`"
+        )
+    each = len(reads) // n_parents
     with ExitStack() as stack:
-        shards = [stack.enter_context(Shard(path, made_by["reads"][0])) for path in reads]
-        module.fit(settings, made_by, shards, utt_ids, out)
+        parents = [
+            [stack.enter_context(Shard(path, expect)) for path in reads[i * each : (i + 1) * each]]
+            for i, expect in enumerate(made_by["reads"])
+        ]
+        module.fit(settings, made_by, parents, utt_ids, out)

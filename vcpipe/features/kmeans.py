@@ -59,11 +59,14 @@ class Settings(DerivedSettings):
             raise ValueError(f"{parent.kind} has one row for a whole {parent.ROWS}; name a feature of frames")
 
 
-def fit(settings: Settings, made_by: Slice, shards: Sequence[Shard], utt_ids: Collection[str], out: Path) -> None:
+def fit(
+    settings: Settings, made_by: Slice, parents: Sequence[Sequence[Shard]], utt_ids: Collection[str], out: Path
+) -> None:
     """Fits the centres on the frames of some utterances, and writes them as safetensors."""
     from vcpipe.nn import kmeans
     from vcpipe.settings import canonical
 
+    (shards,) = parents
     frames = (shard.read(utt_id) for shard in shards for utt_id in shard.utt_ids if utt_id in utt_ids)
     centers = kmeans.train(frames, settings.clusters, settings.seed, settings.max_frames)
     kmeans.save(out, centers, canonical(made_by))

@@ -174,6 +174,33 @@ class SourceFilter(nn.Module):
         return spectrum.transpose(1, 2)
 
 
+class MelSourceFilter(SourceFilter):
+    """`(B, T, mels + 2)` log-mels and F0 to `(B, 1, hop * T)` samples: a neural source-filter vocoder.
+
+    The columns of units are `[ln of magnitude in mel bands | f0 in Hz, voiced]`. The envelope is that of the mel
+    without what is finer than a formant: the harmonics, which the pulses bring.
+
+    Args:
+        mels: bands, from 0 Hz to half the rate.
+        hop, rate, width, depth, expand, overlap: as of `SourceFilter`.
+        quefrencies: cosines along the bands that make up the envelope.
+    """
+
+    lifter: Tensor
+
+    def __init__(self, mels: int, *, quefrencies: int = 24, **shape: int):
+        super().__init__(2 * mels + 2, bands=mels, parts=1, filters=1, **shape)
+        place = (torch.arange(mels) + 0.5) * math.pi / mels
+        cosines = (place[:, None] * torch.arange(quefrencies)).cos()
+        self.register_buffer("lifter", cosines @ torch.linalg.pinv(cosines), persistent=False)
+
+    def synthesise(self, units: Tensor, source: Tensor, noise: Tensor) -> Tensor:
+        """`(B, T, mels + 2)` units, and source and noise as of `SourceFilter`, to `(B, 1, hop * T)`."""
+        mel, f0 = units[..., :-2], units[..., -2:]
+        power = 2 * (mel @ self.lifter.to(mel.dtype))
+        return super().synthesise(torch.cat([mel, power, f0], dim=-1), source, noise)
+
+
 def without_gaps(hz: Tensor, voiced: Tensor) -> Tensor:
     """`(B, T)` Hz and bool to `(B, T)`: unvoiced frames get the nearest voiced one's value, of two the earlier's."""
     frames = hz.shape[1]

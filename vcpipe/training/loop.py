@@ -261,7 +261,8 @@ def _finish(run: Run, made_by: Slice, run_dir: Path) -> runs.Info:
     model = run.settings.keep if run.settings.keep in weights else "last"
     weights["model"] = weights.pop(model)
     others = [path for path in (run.at / "live").iterdir() if path.is_file()]
-    runs.publish(run_dir, weights, others, made_by, {"best": run.best, "steps": run.state.step})
+    notes = {"best": run.best, "steps": run.state.step, "facts": run.state.facts}
+    runs.publish(run_dir, weights, others, made_by, notes)
     resume.finish(run.at, run.saved)
     info = runs.read_info(run_dir)
     if run.best:

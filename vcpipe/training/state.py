@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -26,6 +27,7 @@ class State:
         device: where the modules are.
         step: updates made so far.
         ema: averaged parameters of `model`; empty when the config does not ask for them.
+        facts: JSON values that inference has to know of the data; they go into the run's `config.json`.
         machine: on what it runs; the loop gives it to what `build` made.
     """
 
@@ -34,6 +36,7 @@ class State:
     device: torch.device
     step: int = 0
     ema: dict[str, Tensor] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     machine: Machine = field(init=False, repr=False)
 
     def equip(self, machine: Machine) -> None:
@@ -107,3 +110,21 @@ def set_lr(state: State, lr: float) -> None:
     for optimizer in state.optimizers.values():
         for group in optimizer.param_groups:
             group["lr"] = lr
+
+
+@contextmanager
+def averaged(state: State) -> Iterator[None]:
+    """The model with its averaged parameters, where there are any; with its own again afterwards."""
+    parameters = dict(state.modules["model"].named_parameters())
+    own = {name: parameters[name].detach().clone() for name in state.ema}
+    state.modules["model"].eval()
+    try:
+        with torch.no_grad():
+            for name, value in state.ema.items():
+                parameters[name].copy_(value)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, value in own.items():
+                parameters[name].copy_(value)
+        state.modules["model"].train()

@@ -93,3 +93,9 @@ def update(
         optimizer.step()  # the scaler leaves it out, and lowers the scale
         return {**sums, "skipped": torch.ones_like(norm)}
     return {**sums, "gradient": seen}
+
+
+def floats(losses: dict[str, Tensor]) -> dict[str, float]:
+    """Scalars by name as numbers, in one transfer from the device."""
+    values = torch.stack([v.detach() for v in losses.values()]).tolist()
+    return dict(zip(losses, values, strict=True))

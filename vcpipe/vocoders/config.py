@@ -81,12 +81,26 @@ class SourceFilterSettings(Settings):
         return self.parts * self.bands + 2
 
 
-GeneratorSettings = HifiGanSettings | VocosSettings | SourceFilterSettings
+class MelSourceFilterSettings(Settings):
+    """Shape of a source-filter generator over log-mels, whose units end in two columns of an f0."""
+
+    arch: Literal["mel_source_filter"] = "mel_source_filter"
+    width: PositiveInt = Field(160, description="channels of the blocks")
+    depth: PositiveInt = Field(6, description="number of blocks")
+    expand: PositiveInt = Field(3, description="hidden width of a block, in widths")
+    overlap: Literal[2, 4, 6, 8] = Field(4, description="length of the inverse STFT, in hops")
+    quefrencies: PositiveInt = Field(24, description="cosines along the bands that make up the envelope")
+
+
+GeneratorSettings = HifiGanSettings | VocosSettings | SourceFilterSettings | MelSourceFilterSettings
 ARCHS: dict[str, type[GeneratorSettings]] = {
     "hifigan": HifiGanSettings,
     "vocos": VocosSettings,
     "source_filter": SourceFilterSettings,
+    "mel_source_filter": MelSourceFilterSettings,
 }
+PITCHED = ("source_filter", "mel_source_filter")
+"""Generators whose units end in an f0."""
 
 GENERATORS: dict[str, dict[str, Any]] = {
     "hifigan_v1": {"arch": "hifigan"},
@@ -111,10 +125,12 @@ GENERATORS: dict[str, dict[str, Any]] = {
         "resblock_kernels": (3, 7),
         "dilations": ((1, 3), (1, 3)),
     },
+    "hifigan_softvc": {"arch": "hifigan", "rates": (10, 4, 2, 2), "kernels": (20, 8, 4, 4), "pre_dim": None},
     "vocos_small": {"arch": "vocos"},
     "source_filter_small": {"arch": "source_filter"},
+    "mel_source_filter_small": {"arch": "mel_source_filter"},
 }
-"""Presets. v2 and v3 are HiFi-GAN's shapes at 320 samples per frame."""
+"""Presets. v2 and v3 are HiFi-GAN's shapes at 320 samples per frame, softvc is Soft-VC's at 160, over mels."""
 
 
 def generator_settings(value: str | Mapping[str, Any] | GeneratorSettings, where: str) -> GeneratorSettings:

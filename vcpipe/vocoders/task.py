@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,11 +17,11 @@ from torch import Tensor, nn
 from vcpipe.errors import InputError
 from vcpipe.nn.discriminators import hifigan_discriminators, small_discriminators
 from vcpipe.nn.hifigan import HifiGan, fused_weights
-from vcpipe.nn.source_filter import SourceFilter
+from vcpipe.nn.source_filter import MelSourceFilter, SourceFilter
 from vcpipe.nn.vocos import Vocos
 from vcpipe.training.settings import lr_at
-from vcpipe.training.state import Batch, Shown, State, set_lr, start_ema, update_ema
-from vcpipe.training.update import adamw, forward, forward_only, pieces, update
+from vcpipe.training.state import Batch, Shown, State, averaged, set_lr, start_ema, update_ema
+from vcpipe.training.update import adamw, floats, forward, forward_only, pieces, update
 from vcpipe.vocoders import checkpoints
 from vcpipe.vocoders.config import REVISION as REVISION
 from vcpipe.vocoders.config import (
@@ -30,6 +29,7 @@ from vcpipe.vocoders.config import (
     HifiGanSettings,
     LossWeights,
     MelScale,
+    MelSourceFilterSettings,
     SourceFilterSettings,
     TrainingSettings,
     VocoderConfig,
@@ -94,13 +94,15 @@ def build_generator(
 ) -> nn.Module:
     """The generator for `in_dim` columns at `hop` samples per frame; `normed=False` takes fused weights.
 
-    Only `source_filter` hears what `rate` is: its pitch is in Hz.
+    Only those with a source hear what `rate` is: their pitch is in Hz.
     """
     values = settings.model_dump(exclude={"arch"})
     if isinstance(settings, HifiGanSettings):
         return HifiGan(in_dim, **values, normed=normed)
     if isinstance(settings, SourceFilterSettings):
         return SourceFilter(in_dim, hop=hop, rate=rate, **values)
+    if isinstance(settings, MelSourceFilterSettings):
+        return MelSourceFilter(in_dim - 2, hop=hop, rate=rate, **values)
     return Vocos(in_dim, hop=hop, **values)
 
 
@@ -116,10 +118,10 @@ def step(state: VocoderState, batch: Batch) -> dict[str, float]:
         found = update(state, "discriminators", parts, lambda part: _discriminator_loss(state, part, wave_hat), largest)
         losses["discriminator"] = found.pop("loss")
         losses |= {f"discriminator_{name}": value for name, value in found.items()}
-        if not all(map(math.isfinite, _floats(losses).values())):
-            return _floats(losses)
+        if not all(map(math.isfinite, floats(losses).values())):
+            return floats(losses)
     losses |= update(state, "model", parts, lambda part: _generator_losses(state, part, wave_hat, adversarial), largest)
-    values = _floats(losses)
+    values = floats(losses)
     if all(map(math.isfinite, values.values())):
         if state.training.ema is not None:
             update_ema(state, state.training.ema)
@@ -170,11 +172,6 @@ def _judged_terms(state: VocoderState, wave: Tensor, wave_hat: Tensor) -> dict[s
     return {"adversarial": adversarial_loss(scores), "feature": feature_loss(real, fake)}
 
 
-def _floats(losses: dict[str, Tensor]) -> dict[str, float]:
-    values = torch.stack([v.detach() for v in losses.values()]).tolist()
-    return dict(zip(losses, values, strict=True))
-
-
 @torch.no_grad()
 def validate(state: VocoderState, loader: Iterable[Batch]) -> dict[str, float]:
     """Means over whole utterances, one a batch: `loss` is that of the 80-band log-mel, which all recipes share."""
@@ -201,11 +198,11 @@ def show(state: VocoderState, loader: Iterable[Batch]) -> Shown:
         for name, audio in (("recording", wave), ("generated", wave_hat)):
             shown.audio[f"{i}/{name}"] = (audio[0].cpu(), state.cfg.rate)
         mel = state.judging.mels[0]
-        shown.pictures[f"{i}/mel"] = _picture(torch.cat([mel(wave)[0], mel(wave_hat)[0]]).cpu())
+        shown.pictures[f"{i}/mel"] = mel_picture(torch.cat([mel(wave)[0], mel(wave_hat)[0]]).cpu())
     return shown
 
 
-def _picture(mel: Tensor) -> Tensor:
+def mel_picture(mel: Tensor) -> Tensor:
     """`(2 * mels, T)` natural log, recording first, to `(3, 2 * mels, T)` grey in [0, 1], low bands at the bottom."""
     above, below = (half.flip(0) for half in mel.chunk(2))
     grey = (torch.cat([above, below]) / math.log(10) + 5).div(6).clamp(0, 1)
@@ -216,24 +213,6 @@ def _heard(state: VocoderState, loader: Iterable[Batch]) -> Iterator[tuple[Tenso
     with averaged(state):
         for batch in loader:
             yield batch["wav"].to(state.device), state.modules["model"](batch["units"].to(state.device))[:, 0]
-
-
-@contextmanager
-def averaged(state: State) -> Iterator[None]:
-    """The model with its averaged parameters, where there are any; with its own again afterwards."""
-    parameters = dict(state.modules["model"].named_parameters())
-    own = {name: parameters[name].detach().clone() for name in state.ema}
-    state.modules["model"].eval()
-    try:
-        with torch.no_grad():
-            for name, value in state.ema.items():
-                parameters[name].copy_(value)
-        yield
-    finally:
-        with torch.no_grad():
-            for name, value in own.items():
-                parameters[name].copy_(value)
-        state.modules["model"].train()
 
 
 def export(state: VocoderState) -> dict[str, Tensor]:

@@ -12,9 +12,10 @@ from typing import Annotated
 import typer
 
 from vcpipe import __version__
+from vcpipe.converted import check_out, note
+from vcpipe.converted import target as target_of
 from vcpipe.device import start_torch
 from vcpipe.errors import InputError
-from vcpipe.manifest import atomic_path
 from vcpipe.options import DeviceOption, PathOption, SliceOption, ThreadsOption
 from vcpipe.settings import Slice
 from vcpipe.systems.knnvc.config import STREAMS
@@ -143,7 +144,7 @@ def convert(
     from vcpipe.corpora.files import recordings
 
     sources, references = recordings(source, "--source"), recordings(reference, "--reference")
-    _check_out(out, [*source, *reference], sources, references)
+    check_out(out, [*source, *reference], sources, references)
     for option, value in (("--loudness", loudness), ("--target-duration", target_duration)):
         if not math.isfinite(value):
             raise InputError(f"{option} {value}: expected a finite number; give another")
@@ -172,7 +173,7 @@ def convert(
         frames = converter.frames(path)
         wave = converter.convert(frames, pool, settings, target_duration or None)
         elapsed_s = time.monotonic() - started
-        target = _target(out, path)
+        target = target_of(out, path)
         sound.save(target, wave, converter.grid.rate)
         seconds = len(wave) / converter.grid.rate
         line = {
@@ -189,44 +190,5 @@ def convert(
             "vcpipe": __version__,
         }
         text = json.dumps(line, sort_keys=True)
-        _note(out / "converted.jsonl", target.name, text)
+        note(out / "converted.jsonl", target.name, text)
         sys.stdout.write(text + "\n")
-
-
-def _target(out: Path, source: Path) -> Path:
-    return out / f"{source.stem}.wav"
-
-
-def _check_out(out: Path, given: list[Path], sources: list[Path], references: list[Path]) -> None:
-    """No output may fall on an input, on another output, or where the next run would take it for an input."""
-    names = [path.stem for path in sources]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise InputError(f"--source: {len(twice)} names come twice ({', '.join(sorted(twice)[:3])}); rename the files")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out}: expected a folder, found a file; give another")
-    for folder in given:
-        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
-            raise InputError(f"--out {out}: it lies in {folder}, whose recordings are read; give a folder outside")
-    inputs = {path.resolve() for path in [*sources, *references]}
-    for path in sources:
-        if _target(out, path).resolve() in inputs:
-            raise InputError(f"--out {out}: {_target(out, path)} would overwrite an input; give another folder")
-    _lines(out / "converted.jsonl")
-
-
-def _lines(path: Path) -> dict[str, str]:
-    """The JSON lines of earlier conversions into a folder, by the name of what was converted."""
-    lines: dict[str, str] = {}
-    for number, text in enumerate(path.read_bytes().splitlines() if path.exists() else [], start=1):
-        try:
-            lines[Path(json.loads(text)["converted"]).name] = text.decode()
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}:{number}: damaged ({error!r}); repair the line, or delete it") from None
-    return lines
-
-
-def _note(path: Path, name: str, text: str) -> None:
-    """Puts one conversion's line into the file, in place of an earlier one of the same recording."""
-    lines = {**_lines(path), name: text}
-    with atomic_path(path) as tmp:
-        tmp.write_text("".join(line + "\n" for line in lines.values()), encoding="utf-8")

@@ -18,6 +18,7 @@ from vcpipe.features.base import Extractor
 from vcpipe.features.extract import load_extractor
 from vcpipe.features.signal import SignalExtractor
 from vcpipe.grid import Grid
+from vcpipe.rendering import identity
 from vcpipe.settings import canonical
 from vcpipe.systems.knnvc import methods
 from vcpipe.systems.knnvc.applied import check_applied
@@ -80,7 +81,7 @@ class Converter:
         found = {name: loaded[canonical(content)] for name, content in features.items()}
         streams = {name: found[name] for name in STREAMS if name in found}
         normalise = info["slice"].get("normalise", False)
-        return cls(found["match"], found["synthesis"], vocoder, device, _identity(info), **streams, normalise=normalise)
+        return cls(found["match"], found["synthesis"], vocoder, device, identity(info), **streams, normalise=normalise)
 
     def frames(self, recording: Recording, trim: bool = False) -> Frames:
         """The frames of one recording.
@@ -225,12 +226,6 @@ class Converter:
         if not torch.isfinite(recording).all():
             raise InputError("recording: NaN or infinite samples; repair the recording first")
         return recording.float().cpu()
-
-
-def _identity(info: runs.Info) -> dict[str, object]:
-    """What tells one trained vocoder from another, from a run's `config.json`; the commit where it is known."""
-    known = {"revision": info["slice"]["revision"], "step": info["step"], "checksum": info["checksum"]}
-    return {**known, "commit": info["commit"]} if info.get("commit") else known
 
 
 def _name(recording: Recording) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import resource
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vcpipe import __version__, audio
-from vcpipe.manifest import Utterance, atomic_path, by_speaker, read_table, shard_names, write_lines
+from vcpipe import audio
+from vcpipe.manifest import Utterance, by_speaker, read_table, shard_names
+from vcpipe.rendering import Conversion, sizes, write_row
 from vcpipe.settings import Slice, check
 from vcpipe.store import Shards
 from vcpipe.systems.knnvc import linear, methods, world
@@ -25,9 +22,6 @@ from vcpipe.systems.knnvc.frames import Frames, Voice, in_voice, less_voice, nor
 from vcpipe.systems.knnvc.spectrum import Spectrum, bring_to, long_term
 from vcpipe.trials import Trial, read_trials, reference_samples, to_themselves
 
-log = logging.getLogger(__name__)
-
-Conversion = Callable[[Trial], audio.Wave]
 POOLS = 8
 """Pools of frames that are held at once: as `Converter.pool` has them, or twice that where voices are normalised."""
 
@@ -58,7 +52,6 @@ def render(
         chosen = to_themselves(chosen, utterances)
     converter = Converter.load(run, device)
     names = shard_names(made_by["wav"]["shards"])
-    lines = {}
     with ExitStack() as stack:
 
         def opened(folder: Path, expect: Slice) -> Shards:
@@ -75,24 +68,15 @@ def render(
             methods.own_content(settings) < 1,
         )
         convert = _by_world(voices, settings) if settings.method == "world" else _by_units(voices, converter, settings)
-        for trial in sorted(chosen, key=_voices_of):  # so that a voice is read once, however many there are
-            started = time.monotonic()
-            converted = convert(trial)
-            elapsed_s = time.monotonic() - started
-            line = _line(out.parent.name, trial, converted, converter.grid.rate, made_by["convert"], elapsed_s)
-            audio.save(out.parent / line["converted"], converted, converter.grid.rate)
-            lines[trial.name] = line
-    about = _about(out.parent.name, row, converter, made_by["convert"], run, device, threads)
-    with atomic_path(out.parent / "system.json") as tmp:
-        tmp.write_text(json.dumps(about, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    audio.keep_only(out.parent / "audio", {f"{trial.name}.wav" for trial in chosen})
-    write_lines(out, [lines[trial.name] for trial in chosen])
-    log.info("%s: %d conversions", out, len(lines))
-
-
-def _voices_of(trial: Trial) -> tuple[str, list[str], str]:
-    """Target, references, and the speaker of the source."""
-    return trial.target, [u.utt_id for u in trial.references], trial.source.speaker
+        write_row(
+            out,
+            chosen,
+            convert,
+            converter.grid.rate,
+            system="knnvc",
+            settings=made_by["convert"],
+            about=_about(out.parent.name, row, converter, settings, run, device, threads),
+        )
 
 
 class Voices:
@@ -257,56 +241,25 @@ def _content(voices: Voices, rank: int) -> linear.Content:
     return linear.factorise(sorted(pools, key=len, reverse=True), rank)
 
 
-def _line(
-    row: str, trial: Trial, converted: audio.Wave, rate: int, settings: Slice, elapsed_s: float
-) -> dict[str, Any]:
-    seconds = len(converted) / rate
-    return {
-        "name": trial.name,
-        "row": row,
-        "system": "knnvc",
-        "text": trial.source.text,
-        "source_utt": trial.source.utt_id,
-        "source_speaker": trial.source.speaker,
-        "source_split": trial.source.split,
-        "target_speaker": trial.target,
-        "references": [u.utt_id for u in trial.references],
-        "reference_utt": trial.references[0].utt_id,
-        "reference_s": round(sum(reference_samples(trial)) / trial.source.sample_rate, 2),
-        "seed": trial.seed,
-        "converted": f"audio/{trial.name}.wav",
-        "settings": settings,
-        "seconds": round(seconds, 3),
-        "rtf": round(elapsed_s / max(seconds, 1e-9), 4),
-        "vcpipe": __version__,
-    }
-
-
 def _about(
     name: str,
     row: RowSettings,
     converter: Converter,
-    settings: Slice,
+    settings: ConvertSettings,
     run: Path,
     device: torch.device,
     threads: int,
 ) -> dict[str, Any]:
-    """What the row is, what it was made with, and what that took. Parameters are those that were trained."""
-    by_world = settings["method"] == "world"
-    parts = [] if by_world else list(converter.vocoder.parameters())
+    """What the row is, and what it was made with. Parameters are those that were trained."""
+    by_world = settings.method == "world"
     return {
-        "row": name,
-        "system": "knnvc",
         "label": row.label or name,
         "kind": row.kind,
         "about": row.about,
-        "parameters": sum(p.numel() for p in parts),
-        "model_mib": round(sum(p.numel() * p.element_size() for p in parts) / 2**20, 2),
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        **sizes([] if by_world else [converter.vocoder]),
         "device": str(device),
         "threads": threads,
         "speaker_encoder": None,
         "models": {} if by_world else {**converter.revisions(), "vocoder": converter.identity},
-        "settings": settings,
         "run": "" if by_world else str(run),
     }

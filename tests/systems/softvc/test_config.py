@@ -1,0 +1,154 @@
+"""The `softvc:` section: what is refused before hours are lost, and what depends on what."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from vcpipe.config import load
+from vcpipe.errors import InputError
+from vcpipe.systems.softvc.config import (
+    AcousticTraining,
+    base_of,
+    data_options,
+    fitted,
+    render_slice,
+    run_slice,
+    vocoder_slice,
+)
+
+RAW: dict[str, Any] = {
+    "corpora": {"large": {"kind": "folder", "root": "x"}, "small": {"kind": "folder", "root": "y", "shards": 1}},
+    "audio": {"16k": {}, "16k_moved": {"rate": 16000, "augment": {"pitch": [-12, 12]}}},
+    "features": {
+        "tiny": {"kind": "tiny_random", "audio": "16k"},
+        "units": {"kind": "kmeans", "of": "tiny", "corpus": "large"},
+        "voice": {"kind": "ge2e", "audio": "16k"},
+        "mel": {"kind": "mel", "preset": "softvc", "audio": "16k"},
+        "mel_20ms": {"kind": "mel", "hop": 320, "audio": "16k"},
+        "f0": {"kind": "f0", "method": "praat", "audio": "16k"},
+        "f0_20ms": {"kind": "f0", "method": "praat", "hop": 320, "audio": "16k"},
+        "energy": {"kind": "energy", "hop": 160, "audio": "16k"},
+        "rms": {"kind": "energy", "hop": 160, "measure": "rms", "audio": "16k"},
+        "mel_f0": {"kind": "joined", "of": ["mel", "f0"]},
+        "f0_mel": {"kind": "joined", "of": ["f0", "mel"]},
+        "moved_mel": {"kind": "mel", "preset": "softvc", "audio": "16k_moved"},
+        "moved_f0": {"kind": "f0", "method": "praat", "audio": "16k_moved"},
+        "moved_energy": {"kind": "energy", "hop": 160, "audio": "16k_moved"},
+    },
+    "softvc": {
+        "corpus": "large",
+        "units": "tiny",
+        "mel": "mel",
+        "f0": "f0",
+        "energy": "energy",
+        "vocoder": {"training": {"preset": "cpu"}},
+    },
+    "evaluate": {"corpus": "large", "audio": "16k"},
+}
+MOVED = {"mel": "moved_mel", "f0": "moved_f0", "energy": "moved_energy"}
+PITCHED = {"units": "mel_f0", "generator": "mel_source_filter_small", "training": {"preset": "cpu"}}
+
+
+def config(**softvc: Any) -> Any:
+    raw = copy.deepcopy(RAW)
+    raw["softvc"] |= softvc
+    return load(raw)
+
+
+@pytest.mark.parametrize(
+    ("softvc", "words"),
+    [
+        ({"corpus": "larg"}, "softvc.corpus.*did you mean 'large'"),
+        ({"units": "voice"}, "softvc.units.*has a row for every utterance"),
+        ({"mel": "mel_20ms", "f0": "f0_20ms"}, "softvc.energy.*must be on the same"),
+        ({"mel": "f0"}, "softvc.mel.*expected a feature of kind mel, f0 is of kind f0"),
+        ({"f0": "f0_20ms"}, "softvc.f0.*grid 16000/320, softvc.mel on 16000/160"),
+        ({"energy": "rms"}, "softvc.energy.*measure rms_db, rms has rms"),
+        ({"variants": [{**MOVED, "f0": "energy"}]}, "softvc.variants.0.f0.*kind f0"),
+        ({"refine": {"corpus": "smal"}}, "softvc.refine.corpus.*did you mean 'small'"),
+        ({"refine": {"corpus": "small", "mix": 1.0}}, "softvc.refine.mix"),
+        ({"model": {"preset": "smal"}}, "no preset 'smal'.*small"),
+        ({"model": {"kernel": 4}}, "kernel 4: must be odd"),
+        ({"training": {"preset": "fast"}}, "no preset 'fast'"),
+        ({"vocoder": {**PITCHED, "units": ""}}, "softvc.vocoder.units.*kind joined of mel and f0, found mel"),
+        ({"vocoder": {**PITCHED, "units": "f0_mel"}}, "softvc.vocoder.units.*found f0_mel"),
+        ({"vocoder": {**PITCHED, "generator": "hifigan_softvc"}}, "hifigan reads mel, found mel_f0"),
+        ({"vocoder": {**PITCHED, "generator": "source_filter_small"}}, "mel_source_filter_small"),
+        (
+            {"vocoder": {"generator": "hifigan_v1", "training": {}}},
+            "320 samples per frame, but the units have a hop of 160",
+        ),
+        ({"rows": {"softvc": {}}}, "the system has a row of this name"),
+        ({"rows": {"other": {"refined": True}}}, "softvc.rows.other.refined.*expected softvc.refine"),
+        (
+            {"rows": {"p": {"condition": "none", "convert": {"transpose": 2}}}},
+            "softvc.rows.p.convert.transpose.*found 2",
+        ),
+        (
+            {"condition": "none", "convert": {"range": "keep"}},
+            "softvc.convert.range.*expected match without a condition",
+        ),
+        ({"convert": {"tranpose": 1}}, "did you mean 'transpose'"),
+    ],
+)
+def test_what_would_fail_later_is_refused_by_name(softvc: dict[str, Any], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        config(**softvc)
+
+
+def test_a_variant_is_measured_as_what_it_is_a_variant_of() -> None:
+    raw = copy.deepcopy(RAW)
+    raw["features"]["moved_mel"]["fmax"] = 7000.0
+    raw["softvc"]["variants"] = [MOVED]
+    with pytest.raises(InputError, match=r"softvc.variants.0.mel.*measured as mel is, found fmax 7000.0 and 8000.0"):
+        load(raw)
+
+
+def test_a_run_depends_on_its_own_settings_and_no_other() -> None:
+    plain = run_slice(config(), "continuous")
+    assert plain == run_slice(config(convert={"transpose": 1}, rows={"x": {}}, vocoder=PITCHED), "continuous")
+    assert plain == run_slice(config(training={"workers": 3}), "continuous")
+    assert plain != run_slice(config(training={"steps": 7}), "continuous")
+    assert plain != run_slice(config(), "quantised")
+    assert vocoder_slice(config()) == vocoder_slice(config(training={"steps": 7}, condition="none"))
+
+
+def test_a_row_depends_on_its_condition_alone_where_it_has_one() -> None:
+    rows = {"plain": {"condition": "none"}}
+    found = render_slice(config(rows=rows), "plain")
+    assert found["run"]["condition"] == "none" and set(found["convert"]) == {"loudness_lufs"}
+    assert render_slice(config(), "softvc")["run"]["condition"] == "continuous"
+    assert "run" not in render_slice(config(), "softvc_resynthesis")
+    assert render_slice(config(training={"steps": 7}), "softvc_resynthesis") == render_slice(
+        config(), "softvc_resynthesis"
+    )
+
+
+def test_a_refined_run_draws_of_both_corpora_and_goes_on_from_the_first() -> None:
+    found = config(refine={"corpus": "small", "mix": 0.25, "variants": [MOVED]})
+    made_by = run_slice(found, "continuous", refined=True)
+    assert [part["share"] for part in made_by["data"]] == [0.75, 0.25]
+    assert [len(part["mel"]) for part in made_by["data"]] == [2, 1]
+    assert [len(part["units"]) for part in made_by["data"]] == [1, 1]
+    assert [part["shards"] for part in made_by["data"]] == [1, 4]
+    assert made_by["from"] == run_slice(config(), "continuous")
+    assert made_by["training"]["lr"] == AcousticTraining.model_validate({"preset": "refine"}).lr == 1e-5
+    softvc = found.systems["softvc"]
+    assert set(softvc.acoustics) == {
+        f"{name}{end}"
+        for name in ("soft_acoustic", "pitdyn_continuous", "pitdyn_quantised")
+        for end in ("", "_refined")
+    }
+    assert softvc.run_of("softvc") == "results/runs/pitdyn_continuous_refined"
+    assert base_of(softvc, "pitdyn_continuous_refined")[1] == "results/runs/pitdyn_continuous/config.json"
+    assert base_of(softvc, "pitdyn_continuous") == []
+    assert [text.count("moved") for text in data_options(found, "pitdyn_continuous_refined")[1::2]] == [3, 0]
+
+
+def test_units_that_were_fitted_bring_their_model() -> None:
+    assert fitted(config()) == []
+    found = config(units="units")
+    assert fitted(found) == ["results/runs/units/model.safetensors"]
+    assert run_slice(found, "none")["units"] == {"grid": "16000/320", "dim": 1, "n": 100}
+    assert run_slice(found, "none")["features"]["units"]["of"][0]["kind"] == "tiny_random"

@@ -1,0 +1,115 @@
+"""From shards to a run folder: what is learned, kept, refused, and gone on with."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.systems.softvc import made_up
+from vcpipe.errors import InputError
+from vcpipe.systems.softvc import task
+from vcpipe.systems.softvc.train import shares, train_acoustic
+from vcpipe.training import runs
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return made_up.write_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.mark.parametrize("condition", ["none", "continuous", "quantised"])
+def test_a_run_folder_speaks_with_the_voices_of_its_corpus(
+    tmp_path: Path, place: dict[str, Any], condition: str
+) -> None:
+    run = made_up.train(tmp_path, place, condition)
+    trained, info = runs.load(run, task)
+    assert isinstance(trained, task.Trained)
+    assert list(info["facts"]["voices"]) == ["high", "low"]
+    assert info["facts"]["voices"]["low"]["median_log_f0"] < info["facts"]["voices"]["high"]["median_log_f0"]
+    assert trained.acoustic.voices is not None
+    assert (trained.acoustic.condition is None) == (condition == "none")
+    told = torch.tensor([[5.0, 1.0, -20.0]]).expand(1, 8, 3)
+    made = trained.acoustic.generate(torch.randn(1, 4, 64), told, torch.tensor([0]))
+    assert made.shape == (1, 8, 16) and torch.isfinite(made).all()
+
+
+def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, place: dict[str, Any]) -> None:
+    whole = made_up.train(tmp_path / "whole", place, steps=4)
+    (tmp_path / "cut").mkdir()
+    from vcpipe.systems.softvc import train as stage
+
+    made_by = made_up.made_by(steps=4)
+
+    class Stopped(Exception):
+        pass
+
+    real, calls = task.step, []
+
+    def step(state: Any, batch: Any) -> dict[str, float]:
+        if len(calls) == 2:
+            raise Stopped
+        calls.append(1)
+        return real(state, batch)
+
+    task.step = step
+    try:
+        with pytest.raises(Stopped):
+            stage.train_acoustic(made_by, [place], tmp_path / "cut/state", tmp_path / "cut/run", made_up.CPU)
+    finally:
+        task.step = real
+    stage.train_acoustic(made_by, [place], tmp_path / "cut/state", tmp_path / "cut/run", made_up.CPU)
+    assert runs.read_info(tmp_path / "cut/run")["checksum"] == runs.read_info(whole)["checksum"]
+
+
+def test_a_refined_run_keeps_its_voices_and_learns_another(tmp_path: Path, place: dict[str, Any]) -> None:
+    base = made_up.train(tmp_path, place)
+    other = made_up.write_corpus(tmp_path / "mine", {"mine": 160.0})
+    made_by = {**made_up.made_by(corpora=2, lr=1e-9, ema=None), "from": made_up.made_by()}
+    train_acoustic(made_by, [other, place], tmp_path / "state2", tmp_path / "refined", made_up.CPU, base=base)
+    before, after = (runs.load(folder, task)[0].acoustic for folder in (base, tmp_path / "refined"))
+    assert list(runs.read_info(tmp_path / "refined")["facts"]["voices"]) == ["high", "low", "mine"]
+    assert torch.allclose(after.voices.weight[:2], before.voices.weight, atol=1e-6)
+    assert torch.allclose(after.voices.weight[2], before.voices.weight.mean(dim=0), atol=1e-6)
+    assert torch.equal(after.condition.pitch, before.condition.pitch)
+    units, told = torch.randn(1, 4, 64), torch.tensor([[5.0, 1.0, -20.0]]).expand(1, 8, 3)
+    same = [model.generate(units, told, torch.tensor([1])) for model in (before, after)]
+    assert torch.allclose(*same, atol=1e-4)
+
+
+def test_the_decoder_stays_as_it_is_while_it_is_frozen(tmp_path: Path, place: dict[str, Any]) -> None:
+    base = made_up.train(tmp_path, place)
+    for steps, frozen in ((2, True), (4, False)):
+        made_by = {**made_up.made_by(steps=steps, freeze_decoder=2, ema=None, weight_decay=0.0), "from": {}}
+        out = tmp_path / f"run{steps}"
+        train_acoustic(made_by, [place], tmp_path / f"state{steps}", out, made_up.CPU, base=base)
+        before, after = (runs.load(folder, task)[0].acoustic.state_dict() for folder in (base, out))
+        moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+        assert "encoder" in moved
+        assert ("decoder" in moved) != frozen
+
+
+def test_a_corpus_without_a_held_out_utterance_is_refused(tmp_path: Path, place: dict[str, Any]) -> None:
+    text = Path(place["manifest"]).read_text().replace("valid", "test")
+    (tmp_path / "manifest.csv").write_text(text)
+    with pytest.raises(InputError, match="no utterance of split 'valid'"):
+        made_up.train(tmp_path, {**place, "manifest": str(tmp_path / "manifest.csv")})
+
+
+def test_shards_of_another_slice_are_refused(tmp_path: Path, place: dict[str, Any]) -> None:
+    made_by = made_up.made_by()
+    made_by["data"][0]["mel"] = [{"stage": "feature", "feature": {"kind": "mel", "mels": 17}}]
+    with pytest.raises(InputError, match="mel/000.h5"):
+        train_acoustic(made_by, [place], tmp_path / "state", tmp_path / "run", made_up.CPU)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "batch", "expected"), [([1.0], 16, [16]), ([0.8, 0.2], 12, [10, 2]), ([0.99, 0.01], 12, [11, 1])]
+)
+def test_a_batch_is_shared_out(wanted: list[float], batch: int, expected: list[int]) -> None:
+    assert shares(wanted, batch) == expected
+
+
+def test_a_batch_too_small_for_its_corpora_is_refused() -> None:
+    with pytest.raises(InputError, match=r"batch 1: expected at least one of each of 2"):
+        shares([0.5, 0.5], 1)

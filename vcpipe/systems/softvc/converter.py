@@ -1,0 +1,265 @@
+"""Any recording in, the same words in a voice that the model has learned out.
+
+Source: arXiv 2111.02392. Pitch and loudness of the source are brought to the voice's and told to the model, where it
+was trained to hear them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vcpipe import audio, catalog
+from vcpipe.errors import InputError
+from vcpipe.features.extract import load_extractor
+from vcpipe.grid import Grid
+from vcpipe.nn.griffinlim import griffin_lim
+from vcpipe.rendering import identity
+from vcpipe.settings import Slice
+from vcpipe.systems.softvc import task as acoustic_task
+from vcpipe.systems.softvc.condition import columns
+from vcpipe.systems.softvc.config import OF_CONDITION, ConvertSettings
+from vcpipe.systems.softvc.statistics import Voice, of_frames, to_voice
+from vcpipe.training import runs
+from vcpipe.vocoders import task as vocoder_task
+from vcpipe.vocoders.synthesis import vocode
+
+Recording = str | Path | Tensor
+
+
+@dataclass
+class Frames:
+    """A recording frame by frame: `units (n, D)`, `f0 (2n, 2)` in Hz and voiced, `energy (2n, 1)` in dB."""
+
+    units: Tensor
+    f0: NDArray[np.float32]
+    energy: NDArray[np.float32]
+
+
+class Ear:
+    """What a vocoder is given of a mel: the mel, and the pitch that is heard in it, where the vocoder reads one.
+
+    The pitch is that of the mel made audible by Griffin and Lim's iteration, by the method of the run's f0 feature:
+    so the vocoder sings what the acoustic model made, not what the source said.
+
+    Args:
+        mel: settings of the feature.
+        in_dim: columns of the vocoder.
+        f0: extractor of F0, on the grid of the mel.
+    """
+
+    def __init__(self, mel: Any, in_dim: int, f0: Any):
+        self.mel, self.f0 = mel, f0
+        self.pitched = in_dim == mel.dim + 2
+        if in_dim not in (mel.dim, mel.dim + 2):
+            raise InputError(f"vocoder: it reads {in_dim} columns, the acoustic model makes {mel.dim}; train it again")
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """`(T, mels)` to `(T, mels)` or `(T, mels + 2)`."""
+        if not self.pitched:
+            return mel
+        return torch.cat([mel.cpu(), torch.as_tensor(np.asarray(self.f0(self.draft(mel))))], dim=1)
+
+    def draft(self, mel: Tensor) -> Tensor:
+        """`(T, mels)` to `(hop * T,)` samples without a vocoder: an ear for what the acoustic model makes."""
+        s = self.mel
+        return griffin_lim(mel, s.rate, s.hop, s.n_fft, s.fmin, s.fmax)
+
+
+class Converter:
+    """Soft-VC with a trained acoustic model and a vocoder: `Converter.load(run, vocoder)`.
+
+    Args:
+        trained: acoustic model, and the network of its units where it has one.
+        voices: that it speaks with, in order.
+        vocoder: module, `(B, 2n, E)` to `(B, hop * 2n)` samples.
+        features: extractors: `units` (or of what the network makes them of), `f0` and `energy`.
+        ear: what the vocoder is given of a mel.
+        grid: of the mel.
+        conditioned: whether the model hears pitch and loudness.
+        models: which they are, as it stands in the output's JSON line.
+    """
+
+    def __init__(
+        self,
+        trained: acoustic_task.Trained,
+        voices: Mapping[str, Voice],
+        vocoder: torch.nn.Module,
+        features: Mapping[str, Any],
+        ear: Ear,
+        grid: Grid,
+        device: torch.device,
+        models: Mapping[str, Any] | None = None,
+    ):
+        self.trained, self.voices, self.vocoder, self.features = trained, dict(voices), vocoder, dict(features)
+        self.ear, self.grid, self.device, self.models = ear, grid, device, dict(models or {})
+        self.conditioned = trained.acoustic.condition is not None
+
+    @classmethod
+    def load(cls, run: str | Path, vocoder: str | Path, device: torch.device | str = "cpu") -> Converter:
+        """Reads the two run folders; refused when they do not go together or are of another revision of the code.
+
+        Args:
+            run: that `train_pitdyn` or `train_soft_acoustic` made.
+            vocoder: that `train_soft_vocoder` made.
+            device: where the networks go.
+        """
+        device = torch.device(device)
+        trained, info = runs.load(run, acoustic_task, device)
+        assert isinstance(trained, acoustic_task.Trained)
+        generator, about = runs.load(vocoder, vocoder_task, device)
+        features, made_by = info["slice"]["features"], about["slice"]
+        theirs = made_by.get("features", {}).get("mel")
+        if theirs != features["mel"]:
+            raise InputError(
+                f"{vocoder}: it was trained on another mel than {run} makes ({_difference(features['mel'], theirs)}); "
+                "give the vocoder of the same config"
+            )
+        mel = _settings(features["mel"])
+        units = features["units"]["of"][0] if trained.units is not None else features["units"]
+        extractors = {"units": load_extractor(_content(units), device)}
+        extractors |= {name: load_extractor(_content(features[name]), device) for name in ("f0", "energy")}
+        ear = Ear(mel, made_by["units"]["dim"], extractors["f0"])
+        models = {**{name: _content(content) for name, content in features.items()}, "acoustic": identity(info)}
+        models["vocoder"] = identity(about)
+        voices = {name: Voice(**voice) for name, voice in info["facts"]["voices"].items()}
+        return cls(trained, voices, generator, extractors, ear, mel.grid, device, models)
+
+    def frames(self, recording: Recording) -> Frames:
+        """The frames of one recording.
+
+        Args:
+            recording: a file, or `(N,)` float32 in [-1, 1] at `grid.rate`.
+        """
+        wave = self._wave(recording)
+        if len(wave) < 2 * self.grid.hop:
+            raise InputError(
+                f"{_name(recording)}: {len(wave)} samples, expected at least one frame of {2 * self.grid.hop}"
+            )
+        units = torch.as_tensor(np.asarray(self.features["units"](wave)))
+        if self.trained.units is not None:
+            units = self.trained.units(units.to(self.device)).cpu()
+        n = 2 * len(units)
+        return Frames(units, *(np.asarray(self.features[name](wave))[:n] for name in ("f0", "energy")))
+
+    def voice(self, name: str) -> int:
+        """The number of a voice."""
+        if name not in self.voices:
+            known = list(self.voices)
+            raise InputError(
+                f"voice '{name}': the model does not speak with it; {catalog.nearest(name, known)}. For another voice "
+                "go on with its recordings: softvc.refine"
+            )
+        return list(self.voices).index(name)
+
+    def check(self, settings: ConvertSettings) -> None:
+        """Refuses what a model that hears no pitch would ignore."""
+        for key in sorted(OF_CONDITION & settings.model_fields_set):
+            value, usual = getattr(settings, key), type(settings).model_fields[key].default
+            if not self.conditioned and value != usual:
+                raise InputError(
+                    f"{key} {value}: the acoustic model of this run hears neither pitch nor loudness; leave it out, or "
+                    "take a run of train_pitdyn"
+                )
+
+    def mel(self, source: Frames, voice: str, settings: ConvertSettings, own: Voice | None = None) -> Tensor:
+        """Source frames to `(2n, mels)` in a voice.
+
+        Args:
+            source: of a recording.
+            voice: that it is to be spoken with.
+            settings: as under `softvc.convert`.
+            own: how the source's speaker speaks; None: as in the recording itself.
+        """
+        number = torch.tensor([self.voice(voice)], device=self.device)
+        condition = None
+        if self.conditioned:
+            f0, energy = self.contour(source, voice, settings, own)
+            condition = torch.from_numpy(columns(f0, energy))[None].to(self.device)
+        units = source.units.to(self.device)
+        numbers = units[:, 0].long() if self.trained.acoustic.encoder.embedding is not None else units.float()
+        made: Tensor = self.trained.acoustic.generate(numbers[None], condition, number)[0]
+        return made
+
+    def contour(
+        self, source: Frames, voice: str, settings: ConvertSettings, own: Voice | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """F0 `(2n, 2)` and loudness `(2n, 1)` as the voice is told to speak; a source without voice keeps its own."""
+        if own is None:
+            if not source.f0[:, 1].any():
+                return source.f0, source.energy
+            own = of_frames([(source.f0, source.energy)])
+        return to_voice(
+            source.f0,
+            source.energy,
+            own,
+            self.voices[voice],
+            register=settings.range,
+            spread=settings.spread,
+            transpose=settings.transpose,
+            dynamics=settings.dynamics,
+        )
+
+    def speak(self, mel: Tensor, loudness_lufs: float | None = -16.0) -> audio.Wave:
+        """`(T, mels)` to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
+
+        Args:
+            mel: log-mel.
+            loudness_lufs: integrated loudness of the output (BS.1770, true peak kept below -1 dBTP); None leaves it.
+        """
+        wave = vocode(self.vocoder, self.ear(mel).to(self.device), self.grid.hop).numpy()
+        if not np.isfinite(wave).all():
+            raise InputError("the vocoder gave values that are not finite; its run is damaged or untrained")
+        return wave if loudness_lufs is None else audio.to_loudness(wave, self.grid.rate, loudness_lufs)
+
+    def convert(
+        self, source: Frames, voice: str, settings: ConvertSettings | None = None, own: Voice | None = None
+    ) -> audio.Wave:
+        """Source frames to `(hop * 2n,)` float32 in [-1, 1] at `grid.rate`, spoken with a voice; see `mel`."""
+        s = settings or ConvertSettings()
+        self.check(s)
+        return self.speak(self.mel(source, voice, s, own), s.loudness_lufs)
+
+    def __call__(self, source: Recording, voice: str, settings: ConvertSettings | None = None) -> audio.Wave:
+        """One recording spoken with a voice: `(N',)` float32 at `grid.rate`.
+
+        Raises:
+            InputError: for a voice that the model does not know, or a setting that it would ignore.
+        """
+        return self.convert(self.frames(source), voice, settings)
+
+    def _wave(self, recording: Recording) -> Tensor:
+        if isinstance(recording, str | Path):
+            return torch.from_numpy(audio.load(recording, self.grid.rate))
+        if recording.ndim != 1:
+            raise InputError(f"recording: expected a mono wave (N,), found {tuple(recording.shape)}; mix it down first")
+        if not torch.isfinite(recording).all():
+            raise InputError("recording: NaN or infinite samples; repair the recording first")
+        return recording.float().cpu()
+
+
+def _content(content: Slice) -> Slice:
+    """The settings of a feature without what it is made of."""
+    return {key: value for key, value in content.items() if key != "of"}
+
+
+def _settings(content: Slice) -> Any:
+    from vcpipe.config import feature_settings
+
+    return feature_settings(_content(content))
+
+
+def _difference(ours: Slice, theirs: Slice | None) -> str:
+    keys = sorted(key for key in {*ours, *(theirs or {})} if ours.get(key) != (theirs or {}).get(key))
+    return ", ".join(f"{key} {(theirs or {}).get(key)} for {ours.get(key)}" for key in keys)
+
+
+def _name(recording: Recording) -> str:
+    return str(recording) if isinstance(recording, str | Path) else "recording"
