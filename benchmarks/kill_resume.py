@@ -60,8 +60,18 @@ from vcpipe.data import Whole
 from vcpipe.grid import Grid
 from vcpipe.manifest import Utterance, write_table
 from vcpipe.nn.discriminators import Discriminators, MultiPeriod, MultiScale
+from vcpipe.nn.whisper import Size, WhisperEncoder
 from vcpipe.settings import check
 from vcpipe.store import write_shard
+from vcpipe.systems.softvc import classifier_task
+from vcpipe.systems.softvc import task as acoustic_task
+from vcpipe.systems.softvc.classifier import OnWhisper
+from vcpipe.systems.softvc.classifier_settings import ClassifierSettings, ClassifierTraining
+from vcpipe.systems.softvc.classifier_train import train_classifier
+from vcpipe.systems.softvc.config import AcousticTraining
+from vcpipe.systems.softvc.model_settings import ModelSettings
+from vcpipe.systems.softvc.statistics import write_statistics
+from vcpipe.systems.softvc.train import train_acoustic
 from vcpipe.vocoders import task
 from vcpipe.vocoders.config import REVISION, TrainingSettings, generator_settings
 from vcpipe.vocoders.train import train_vocoder
@@ -70,23 +80,28 @@ with contextlib.suppress(ImportError):
     import torch.utils.tensorboard
 
 IDS = [f"u{i}" for i in range(9)]
-UNITS, HOP = 6, 320
+UNITS, HOP, MELS = 6, 320, 5
 WAV = {"stage": "audio", "shards": 1}
+CPU = torch.device("cpu")
 SCALES = [{"n_fft": 256, "hop": 128, "mels": 16}]
 HIFIGAN = {"arch": "hifigan", "rates": (10, 8, 4), "kernels": (20, 16, 8), "channels": 16, "pre_dim": 8}
 HIFIGAN |= {"resblock": 2, "resblock_kernels": (3,), "dilations": ((1, 3),)}
 VOCOS = {"arch": "vocos", "width": 16, "depth": 2}
-COMMON = {"preset": "cpu", "segment_frames": 2, "batch": 2, "valid_utterances": 2, "valid_max_s": 0.1}
-COMMON |= {"log_every": 1, "validate_every": 10, "checkpoint_every": 7, "mel_scales": SCALES, "lr": 1e-3}
+COMMON = {"preset": "cpu", "batch": 2, "valid_utterances": 2, "valid_max_s": 0.1, "lr": 1e-3}
+COMMON |= {"log_every": 1, "validate_every": 10, "checkpoint_every": 7}
+CROPS = {"segment_frames": 2, "mel_scales": SCALES}
 PLAIN = {"ema": None, "warmup": 0, "schedule": "exponential", "lr_decay_every": 11, "lr_decay": 0.9, "grad_clip": 1.0}
+MODEL = {"prenet": 6, "channels": 8, "lstm": 6, "lstm_layers": 2, "convs": 1}
 TASKS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "hifigan": (HIFIGAN, PLAIN | {"adversarial_from": 30, "discriminators": "small"}),
-    "vocos": (VOCOS, {"ema": 0.9, "schedule": "cosine", "warmup": 10, "keep": "best"}),
-    "published": (HIFIGAN, PLAIN | {"adversarial_from": 40, "discriminators": "hifigan", "keep": "best"}),
-    "workers": (VOCOS, {"workers": 2, "adversarial_from": 45, "discriminators": "small"}),
-    "pieces": (VOCOS, {"accumulate": 2, "log_every": 3, "cache_mib": 0, "adversarial_from": 50}),
+    "hifigan": (HIFIGAN, CROPS | PLAIN | {"adversarial_from": 30, "discriminators": "small"}),
+    "vocos": (VOCOS, CROPS | {"ema": 0.9, "schedule": "cosine", "warmup": 10, "keep": "best"}),
+    "published": (HIFIGAN, CROPS | PLAIN | {"adversarial_from": 40, "discriminators": "hifigan", "keep": "best"}),
+    "workers": (VOCOS, CROPS | {"workers": 2, "adversarial_from": 45, "discriminators": "small"}),
+    "pieces": (VOCOS, CROPS | {"accumulate": 2, "log_every": 3, "cache_mib": 0, "adversarial_from": 50}),
+    "acoustic": (MODEL, {"batch": 3, "max_s": 0.3, "freeze_decoder": 12, "warmup": 5, "keep": "best"}),
+    "classifier": ({"bins": 4}, {"mask_share": 0.3, "alpha": 0.7, "segment_frames": 20, "ema": 0.9, "warmup": 5}),
 }
-"""Generator, and training over `COMMON`, of what is trained."""
+"""The network, and training over `COMMON`, of what is trained: vocoders but for the last two, which are Soft-VC's."""
 THIN = 32
 """Of the published discriminators' channels one in so many is left: a state of all 70.7 million weights is 850 MB."""
 DIFFERENT = re.compile("differs: run/|row |exit code ")
@@ -156,29 +171,100 @@ def corpus(folder: Path) -> None:
         rows = ((i, rng.standard_normal((samples[i] // HOP, UNITS))) for i in ids)
         path, made_by = folder / name / "000.h5", {"stage": name}
         write_shard(path, rows, made_by=made_by, grid=Grid(16000, HOP), dim=UNITS, dtype="float16")
+    for name, dim in (("mel", MELS), ("f0", 2), ("energy", 1), ("pitch", 2)):
+        grid = Grid(16000, HOP if name == "pitch" else HOP // 2)
+        rows = ((i, measured(name, rng, grid.frames(samples[i]), dim)) for i in IDS)
+        write_shard(folder / name / "000.h5", rows, made_by=of(name), grid=grid, dim=dim, dtype="float32")
     split = ["valid" if i in IDS[:3] else "train" for i in IDS]
     table = [Utterance(i, "s", i, samples[i], 16000, split=s) for i, s in zip(IDS, split, strict=True)]
     write_table(folder / "manifest.csv", table, Utterance)
+    write_statistics(VOICES, folder / "manifest.csv", folder / "f0", folder / "energy", folder / "voices.json")
+
+
+def of(name: str) -> dict[str, Any]:
+    """The slice of the shards of a feature."""
+    return {"stage": name, "reads": WAV}
+
+
+VOICES = {"stage": "statistics", "f0": of("f0"), "energy": of("energy")}
+
+
+def measured(name: str, rng: np.random.Generator, frames: int, dim: int) -> np.ndarray:
+    """`(frames, dim)`: noise that can be a feature of that name, F0 in Hz and voiced, or a level in dB."""
+    noise = rng.standard_normal((frames, dim))
+    if name in ("f0", "pitch"):
+        voiced = noise[:, 1] > 0
+        return np.stack([voiced * (150 + 20 * noise[:, 0]), voiced], axis=1)
+    return 5 * noise - 30 if name == "energy" else noise
 
 
 def train(subject: Subject, folder: Path) -> None:
     """The stage; what a new kind of task is trained by goes here."""
-    (generator, training), data = TASKS[subject.name], subject.data
+    stage = {"acoustic": acoustic, "classifier": classifier}.get(subject.name, vocoder)
+    network, training = TASKS[subject.name]
+    stage(network, {**COMMON, **training, "steps": subject.steps}, subject.data, folder)
+
+
+def vocoder(generator: dict[str, Any], training: dict[str, Any], data: Path, folder: Path) -> None:
+    """Of units that are matched or plain."""
     made_by = {
         "stage": "train",
         "task": "vocoder",
         "revision": REVISION,
         "generator": generator_settings(generator, "generator").model_dump(mode="json"),
-        "training": check(TrainingSettings, {**COMMON, **training, "steps": subject.steps}, "training").model_dump(
-            mode="json"
-        ),
+        "training": check(TrainingSettings, training, "training").model_dump(mode="json"),
         "units": {"grid": f"16000/{HOP}", "dim": UNITS},
         "wav": WAV,
         "variants": [{"stage": "matched"}, {"stage": "plain"}],
     }
     units = [data / "matched", data / "plain"]
-    cpu = torch.device("cpu")
-    train_vocoder(made_by, data / "manifest.csv", data / "wav", units, folder / "state", folder / "run", cpu)
+    train_vocoder(made_by, data / "manifest.csv", data / "wav", units, folder / "state", folder / "run", CPU)
+
+
+def acoustic(model: dict[str, Any], training: dict[str, Any], data: Path, folder: Path) -> None:
+    """Of batches that are drawn from two corpora, here the same one twice."""
+    streams = {"units": "plain", "mel": "mel", "f0": "f0", "energy": "energy"}
+    drawn = {"shards": 1, "units": [{"stage": "plain"}], **{key: [of(key)] for key in ("mel", "f0", "energy")}}
+    made_by = {
+        "stage": "train",
+        "task": "acoustic",
+        "revision": acoustic_task.REVISION,
+        "system": "softvc",
+        "condition": "quantised",
+        "model": check(ModelSettings, model, "model").model_dump(mode="json"),
+        "units": {"grid": f"16000/{HOP}", "dim": UNITS, "n": 0},
+        "mel": {"grid": f"16000/{HOP // 2}", "dim": MELS},
+        "features": streams,
+        "training": check(AcousticTraining, training, "training").model_dump(mode="json"),
+        "data": [{**drawn, "share": share, "statistics": VOICES} for share in (0.7, 0.3)],
+    }
+    folders = {key: [str(data / name)] for key, name in streams.items()}
+    place = {"manifest": str(data / "manifest.csv"), "statistics": str(data / "voices.json"), **folders}
+    train_acoustic(made_by, [place, place], folder / "state", folder / "run", CPU)
+
+
+def classifier(classes: dict[str, Any], training: dict[str, Any], data: Path, folder: Path) -> None:
+    """Of pitch, with spans that are hidden."""
+    made_by = {
+        "stage": "train",
+        "task": "classifier",
+        "revision": classifier_task.REVISION,
+        "system": "softvc",
+        "embds": "pits",
+        "encoder": {"kind": "whisper"},
+        "classifier": check(ClassifierSettings, classes, "classifier").model_dump(mode="json"),
+        "training": check(ClassifierTraining, training, "training").model_dump(mode="json"),
+        "wav": WAV,
+        "labels": of("pitch"),
+    }
+    at = (data / name for name in ("manifest.csv", "wav", "pitch"))
+    with mock.patch.object(classifier_task, "load_encoder", small_encoder):
+        train_classifier(made_by, *at, folder / "state", folder / "run", CPU)
+
+
+def small_encoder(_: object) -> OnWhisper:
+    """Whisper's in small, with random weights instead of published ones."""
+    return OnWhisper(WhisperEncoder(Size(width=16, heads=1, layers=1)), positions=True)
 
 
 def thin_discriminators() -> Discriminators:
@@ -238,7 +324,8 @@ class Watch:
         builtins.open = io.open
         shutil.rmtree = self._tree_of(shutil.rmtree)  # type: ignore[assignment]
         safetensors.torch.save_file = self._saving(safetensors.torch.save_file)
-        task.step = self._stepping(task.step)
+        for trained in (task, acoustic_task, classifier_task):
+            trained.step = self._stepping(trained.step)  # type: ignore[attr-defined]
         Whole.__iter__ = self._hearing(Whole.__iter__)  # type: ignore[method-assign]
         register_optimizer_step_post_hook(lambda *_: self.event("step"))
 
@@ -579,10 +666,10 @@ def main() -> None:
             began = time.monotonic()
             tallies[name] = tally = attempt(Subject(name, args.steps, data), Path(folder) / name, args)
             print(f"{name}: {tally.lives} lives in {time.monotonic() - began:.0f} s", flush=True)
-    print(f"\n{'task':<10}{'kills':>6}{'resumed':>9}{'identical':>11}{'failed':>8}{'late':>6}   in (kinds of moment)")
+    print(f"\n{'task':<11}{'kills':>6}{'resumed':>9}{'identical':>11}{'failed':>8}{'late':>6}   in (kinds of moment)")
     for name, t in tallies.items():
         hit = ", ".join(f"{kind} {t.hit[kind]}" for kind in KINDS if t.hit[kind])
-        print(f"{name:<10}{t.kills:>6}{t.resumed:>9}{t.identical:>11}{t.failed:>8}{t.redrawn:>6}   {hit}")
+        print(f"{name:<11}{t.kills:>6}{t.resumed:>9}{t.identical:>11}{t.failed:>8}{t.redrawn:>6}   {hit}")
     stops, slowest_s = sum(t.stops for t in tallies.values()), max(t.slowest_s for t in tallies.values())
     print(f"{stops} stops by SIGTERM and SIGUSR1; from signal to exit {slowest_s:.2f} s at most")
     sys.exit(any(t.failed for t in tallies.values()))

@@ -26,6 +26,7 @@ CORPORA = {
     "opencpop": "vcpipe.corpora.opencpop",
     "popcs": "vcpipe.corpora.popcs",
     "timit": "vcpipe.corpora.timit",
+    "together": "vcpipe.corpora.together",
     "utau": "vcpipe.corpora.utau",
     "vctk": "vcpipe.corpora.vctk",
     "voxceleb1": "vcpipe.corpora.voxceleb1",

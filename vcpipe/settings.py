@@ -61,7 +61,9 @@ class FeatureSettings(Settings):
     """What a row of a shard stands for; a frame is one of `grid`."""
 
     kind: str
-    audio: str = Field("", description="copy of the recordings that it reads; empty: the one at its rate that is not augmented")
+    audio: str = Field(
+        "", description="copy of the recordings that it reads; empty: the one at its rate that is not augmented"
+    )
     dtype: Literal["float16", "float32", "int16"] = "float16"
 
     @field_validator("dtype", check_fields=False)

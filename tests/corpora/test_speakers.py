@@ -76,7 +76,7 @@ def test_of_known_speakers_it_is_known(tmp_path: Path) -> None:
     assert "".join(sexes("demo", tmp_path).values()) == "FMFMFMFM"
 
 
-@pytest.mark.parametrize("kind", sorted(catalog.CORPORA))
+@pytest.mark.parametrize("kind", sorted(catalog.CORPORA.keys() - {"together"}))  # which is what its parts are
 def test_every_kind_can_be_asked_and_what_is_written_is_read_back(tmp_path: Path, kind: str) -> None:
     if kind in ("m4singer", "multisinger", "timit"):  # whose recordings are what says it
         root = {"m4singer": test_m4singer, "multisinger": test_multisinger, "timit": test_timit}[kind].miniature(

@@ -37,6 +37,7 @@ CONFIG = load(
             "agreement": {"kind": "f0_agreement", "of": ["pitch", "pitch_dio"]},
             "units": {"kind": "kmeans", "of": "tiny", "corpus": "fitting", "clusters": 3},
             "centroid": {"kind": "speaker_mean", "of": "voice"},
+            "both": {"kind": "joined", "of": ["pitch", "pitch_dio"]},
             "average": {"kind": "speaker_mean", "of": "tiny", "normalize": False},
         },
     }
@@ -131,6 +132,32 @@ def test_the_agreement_of_two_estimators_is_one_row_an_utterance(tmp_path: Path)
             "gross_errors": 0.5,
         }
     )
+
+
+def test_joined_features_stand_side_by_side(tmp_path: Path) -> None:
+    other = {utt_id: pitch + 1 for utt_id, pitch in PITCH.items()}
+    found = derived(tmp_path, "both", PITCH, other)
+    for utt_id, rows in found.items():
+        np.testing.assert_array_equal(rows, np.concatenate([PITCH[utt_id], other[utt_id]], axis=1))
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        ("pitch", "joined is made of 2 features or more, found 1"),
+        (["pitch", "tiny"], "f0 lies on 16000/160, tiny_random on 16000/320"),
+        (["pitch", "voice"], "ge2e has one row for a whole utterance"),
+    ],
+)
+def test_what_cannot_stand_side_by_side_is_refused(of: Any, words: str) -> None:
+    raw = {
+        "pitch": {"kind": "f0", "method": "praat"},
+        "tiny": {"kind": "tiny_random"},
+        "voice": {"kind": "ge2e"},
+        "both": {"kind": "joined", "of": of},
+    }
+    with pytest.raises(InputError, match=f"features.both.of.*{words}"):
+        load({"corpora": {"mine": {"kind": "folder", "root": "x"}}, "audio": {"16k": {}}, "features": raw})
 
 
 def test_estimates_of_unequal_length_are_refused(tmp_path: Path) -> None:

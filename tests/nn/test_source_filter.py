@@ -6,7 +6,7 @@ import soundfile
 import torch
 
 from vcpipe.nn.mel import LogMel
-from vcpipe.nn.source_filter import SourceFilter, band_interpolation, neighbour_ramps, without_gaps
+from vcpipe.nn.source_filter import MelSourceFilter, SourceFilter, band_interpolation, neighbour_ramps, without_gaps
 from vcpipe.vocoders.synthesis import vocode
 
 RATE, HOP = 16000, 320
@@ -210,3 +210,23 @@ def test_steps_bring_it_nearer_to_a_recording(real_data):
         losses.append(loss.item())
     print(f"{losses[0]:.3f} to {losses[-1]:.3f}")
     assert losses[-1] < 0.85 * losses[0]
+
+
+def test_over_a_mel_the_envelope_is_the_mel_without_its_harmonics():
+    network = MelSourceFilter(32, hop=160, width=16, depth=1, quefrencies=8)
+    assert torch.allclose(network.lifter @ network.lifter, network.lifter, atol=1e-5)
+    place = (torch.arange(32) + 0.5) * math.pi / 32
+    slow, fast = (place * 5).cos(), (place * 16).cos()
+    assert torch.allclose((slow + fast) @ network.lifter, slow, atol=1e-4)
+
+
+def test_over_a_mel_the_pitch_is_that_of_the_last_columns():
+    torch.manual_seed(0)
+    network = MelSourceFilter(32, hop=160, width=16, depth=1, quefrencies=8).eval()
+    f0 = torch.tensor([250.0, 1.0]).expand(1, 200, 2)
+    with torch.no_grad():
+        wave = network(torch.cat([torch.full((1, 200, 32), -3.0), f0], dim=-1))[0, 0].numpy()
+    assert wave.shape == (200 * 160,)
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    peaks = np.fft.rfftfreq(len(wave), 1 / RATE)[np.argsort(spectrum)[-8:]]
+    assert np.abs(peaks / 250 - np.round(peaks / 250)).max() < 0.02

@@ -37,12 +37,12 @@ def run(*arguments: str) -> tuple[int, str]:
 @pytest.mark.slow
 def test_killed_trainings_go_on_bit_for_bit() -> None:
     """One kill inside a checkpoint's files, one at a random time, one in a validation; several in one life."""
-    tasks = ("vocos", "hifigan")
+    tasks = ("vocos", "hifigan", "acoustic", "classifier")
     status, told = run(str(SCRIPT), "--kills", "3", "--stops", "1", "--steps", "36", "--seed", "2", "--task", *tasks)
     assert status == 0, told
     for task in tasks:
         assert re.search(rf"^{task} +3 +\d+ +3 +0 .*validation \d.*files \d", told, re.MULTILINE), told
-    assert "2 stops by SIGTERM and SIGUSR1" in told
+    assert "4 stops by SIGTERM and SIGUSR1" in told
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ import yaml
 from tests.conftest import tone
 
 ROOT = Path(__file__).parents[2]
-CORPUS, SHARDS = "mine", 3
+CORPUS, SHARDS = "mine", 2
 
 Jobs = set[tuple[str, str]]
 
@@ -39,6 +39,29 @@ def config(root: Path) -> dict[str, Any]:
             "training": {"preset": "cpu", "steps": 4, "batch": 2, "segment_frames": 8, "validate_every": 2},
         },
         "evaluate": {"pairs": 2, "quality": []},
+    }
+
+
+def with_softvc(root: Path) -> dict[str, Any]:
+    """The same with a second system, as small as it gets."""
+    training = {"preset": "cpu", "steps": 2, "batch": 2, "validate_every": 2}
+    first = config(root)
+    pitch = {"kind": "f0", "method": "praat", "ceil_hz": 600}
+    bands = {"kind": "mel", "preset": "softvc", "mels": 16}
+    return {
+        **first,
+        "features": {**first["features"], "mel": bands, "f0": pitch, "energy": {"kind": "energy", "hop": 160}},
+        "softvc": {
+            "corpus": CORPUS,
+            **{name: name for name in ("mel", "f0", "energy")},
+            "units": "tiny",
+            "model": {"prenet": 8, "channels": 8, "lstm": 8, "lstm_layers": 1, "convs": 0},
+            "training": {**training, "max_s": 1.0},
+            "vocoder": {
+                "generator": {"preset": "vocos_small", "width": 8, "depth": 1},
+                "training": {**training, "segment_frames": 16},
+            },
+        },
     }
 
 

@@ -8,14 +8,16 @@ import time
 
 import pytest
 
-from tests.workflow.project import SHARDS, Jobs, Project
+from tests.workflow.project import SHARDS, Jobs, Project, with_softvc
 from vcpipe.manifest import speaker_shard
+
+CONVERTED, JUDGED = "results/demo/softvc/pairs.jsonl", "results/demo/softvc/protocol.json"
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("a project"))
-    project.snakemake("train_hifigan_prematched")
+    project = Project(tmp_path_factory.mktemp("a project"), with_softvc)
+    project.snakemake("train_hifigan_prematched", CONVERTED)
     return project
 
 
@@ -78,6 +80,32 @@ def test_the_audio_settings_run_everything(project: Project) -> None:
     project.config["audio"]["16k"]["min_s"] = 0.4
     features = every_shard("extract", feature="tiny") | every_shard("extract", feature="other")
     assert project.planned() == every_shard("prepare_audio", "prematch") | features | {("manifest", "")} | TRAIN
+
+
+ACOUSTIC: Jobs = {("train_acoustic", "pitdyn_continuous"), ("render_softvc", "softvc")}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("softvc.convert.transpose", 12, {("render_softvc", "softvc")}),
+        ("softvc.vocoder.training.lr", 1e-4, {("train_soft_vocoder", ""), ("render_softvc", "softvc")}),
+        ("softvc.training.lr", 1e-4, ACOUSTIC),
+        ("features.energy.win", 800, every_shard("extract", feature="energy") | {("soft_statistics", "")} | ACOUSTIC),
+        ("knnvc.training.lr", 1e-4, TRAIN),
+    ],
+)
+def test_one_key_of_a_system_runs_nothing_of_the_other(
+    project: Project, key: str, value: object, expected: Jobs
+) -> None:
+    """The row of the second one is converted and waits for its judge."""
+    *sections, name = key.split(".")
+    at = project.config
+    for section in sections:
+        at = at.setdefault(section, {})
+    at[name] = value
+    planned = project.planned("train_hifigan_prematched", JUDGED, keys=("feature", "acoustic", "row", "shard"))
+    assert planned == expected | {("judge", "softvc")}
 
 
 def test_a_new_speaker_runs_one_shard_of_each_stage(project: Project) -> None:

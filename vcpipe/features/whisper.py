@@ -71,8 +71,8 @@ class WhisperFrames(Extractor):
     """Frame i is centred on its samples `[320 i, 320 (i + 1))`, that is on `320 i + 160`.
 
     Whisper's own frames are centred on `320 i`, half a frame earlier: the mel frames start 160 samples later here.
-    The convolutions see 25 ms + 30 ms around that centre, the transformer layers the whole window. A recording's
-    loudness scales nothing: each window's log-mel is normalised by its own maximum.
+    The convolutions see 25 ms + 30 ms around that centre, the transformer layers the whole window. As in Whisper, a
+    recording's loudness shifts its log-mel; only the floor follows the maximum of each window.
 
     Args:
         settings: of the feature.

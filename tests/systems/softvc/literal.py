@@ -68,6 +68,12 @@ def write_corpus(folder, count=6, seconds=1.0):
     write_table(folder / "manifest.csv", rows, Utterance)
     audio = ((k, w[:, None]) for k, w in waves.items())
     write_shard(folder / "wav/000.h5", audio, made_by=WAV, grid=Grid(16000, 1), dim=1, dtype="float32")
+    write_labels(folder, waves)
+    return waves
+
+
+def write_labels(folder, waves):
+    """Shards of f0 and of loudness on the grid of the encoder."""
     for embds, module in (("pits", f0), ("dyns", energy)):
         settings = FEATURES[embds]
         extract = module.load(settings)
@@ -80,4 +86,3 @@ def write_corpus(folder, count=6, seconds=1.0):
             dim=settings.dim,
             dtype="float32",
         )
-    return waves

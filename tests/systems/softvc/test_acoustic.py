@@ -58,26 +58,27 @@ def spoken(n_frames: int, hz: float = 150.0) -> Tensor:
     return torch.tensor([[torch.tensor(hz).log().item(), 1.0, -20.0]]).expand(n_frames, 3)
 
 
+@pytest.mark.parametrize("decoder", ["lstm", "parallel"])
 @pytest.mark.parametrize("n_units", [0, 10])
-def test_padding_changes_nothing(n_units: int) -> None:
+def test_padding_changes_nothing(n_units: int, decoder: str) -> None:
     torch.manual_seed(0)
-    model = Acoustic(SMALL, 4, 5, n_units=n_units).eval()
+    model = Acoustic(SMALL.model_copy(update={"decoder": decoder}), 4, 5, n_units=n_units).eval()
     lengths = torch.tensor([6, 3])
     units: Tensor = torch.randint(n_units, (2, 6)) if n_units else torch.randn(2, 6, 4)
     mels = torch.randn(2, 12, 5)
     both = model(units, mels, lengths)
     alone = model(units[1:, :3], mels[1:, :6], lengths[1:])
-    assert torch.allclose(both[1, :6], alone[0], atol=1e-6)
+    assert torch.allclose(both[1, :6], alone[0], atol=1e-5)
     units = units.clone()
     units[1, 3:] = 1
     mels[1, 6:] = 99.0
-    assert torch.allclose(model(units, mels, lengths)[1, :6], alone[0], atol=1e-6)
+    assert torch.allclose(model(units, mels, lengths)[1, :6], alone[0], atol=1e-5)
 
 
 def test_instance_norm_is_that_of_the_library_where_all_frames_count() -> None:
     x = torch.randn(2, 3, 9, generator=torch.Generator().manual_seed(0))
     expected = torch.nn.functional.instance_norm(x)
-    assert torch.allclose(InstanceNorm()(x, torch.ones(2, 1, 9, dtype=torch.bool)), expected, atol=1e-6)
+    assert torch.allclose(InstanceNorm()(x, torch.ones(2, 1, 9, dtype=torch.bool)), expected, atol=1e-5)
     assert torch.equal(InstanceNorm()(x), expected)
 
 
@@ -92,7 +93,7 @@ def test_a_frame_hears_the_frames_before_it_and_none_after() -> None:
     assert torch.equal(moved > 0, torch.arange(10) > 6)
 
 
-@pytest.mark.parametrize("changes", [{}, {"feedback": False}, {"prenet_layers": 1, "convs": 0, "lstm_layers": 1}])
+@pytest.mark.parametrize("changes", [{}, {"decoder": "parallel"}, {"prenet_layers": 1, "convs": 0, "lstm_layers": 1}])
 def test_generation_goes_on_from_what_it_made(changes: dict[str, Any]) -> None:
     torch.manual_seed(0)
     model = Acoustic(SMALL.model_copy(update=changes), 4, 5).eval()
@@ -100,12 +101,12 @@ def test_generation_goes_on_from_what_it_made(changes: dict[str, Any]) -> None:
     made = model.generate(units)
     assert made.shape == (2, 8, 5)
     heard_itself = model(units, made, torch.tensor([4, 4]))
-    assert torch.allclose(made, heard_itself, atol=1e-6)
+    assert torch.allclose(made, heard_itself, atol=1e-5)
 
 
-def test_without_feedback_the_frame_before_is_not_heard() -> None:
+def test_in_parallel_no_frame_is_heard() -> None:
     torch.manual_seed(0)
-    model = Acoustic(SMALL.model_copy(update={"feedback": False}), 4, 5).eval()
+    model = Acoustic(SMALL.model_copy(update={"decoder": "parallel"}), 4, 5).eval()
     units, lengths = torch.randn(1, 5, 4), torch.tensor([5])
     first, second = torch.randn(2, 1, 10, 5)
     assert torch.equal(model(units, first, lengths), model(units, second, lengths))

@@ -5,12 +5,18 @@ from typing import Any
 
 import pytest
 
+from vcpipe import packing
 from vcpipe.config import load
 from vcpipe.errors import InputError
 from vcpipe.systems.softvc.config import (
     AcousticTraining,
     base_of,
+    classifier_slice,
+    classifiers,
+    counted_by,
+    coverage_slice,
     data_options,
+    embed_slice,
     fitted,
     render_slice,
     run_slice,
@@ -23,6 +29,10 @@ RAW: dict[str, Any] = {
     "features": {
         "tiny": {"kind": "tiny_random", "audio": "16k"},
         "units": {"kind": "kmeans", "of": "tiny", "corpus": "large"},
+        "soft": {"kind": "soft_units", "of": ["tiny", "units"], "corpus": "large"},
+        "whisper": {"kind": "whisper_tiny_en", "audio": "16k"},
+        "bottom": {"kind": "whisper_tiny_en", "layer": 0, "audio": "16k"},
+        "energy_20ms": {"kind": "energy", "hop": 320, "audio": "16k"},
         "voice": {"kind": "ge2e", "audio": "16k"},
         "mel": {"kind": "mel", "preset": "softvc", "audio": "16k"},
         "mel_20ms": {"kind": "mel", "hop": 320, "audio": "16k"},
@@ -47,6 +57,7 @@ RAW: dict[str, Any] = {
     "evaluate": {"corpus": "large", "audio": "16k"},
 }
 MOVED = {"mel": "moved_mel", "f0": "moved_f0", "energy": "moved_energy"}
+LITERAL = {"encoder": "whisper", "pits": "f0_20ms", "dyns": "energy_20ms"}
 PITCHED = {"units": "mel_f0", "generator": "mel_source_filter_small", "training": {"preset": "cpu"}}
 
 
@@ -90,6 +101,24 @@ def config(**softvc: Any) -> Any:
             "softvc.convert.range.*expected match without a condition",
         ),
         ({"convert": {"tranpose": 1}}, "did you mean 'transpose'"),
+        ({"condition": "literal"}, "'softvc.condition': literal expects softvc.literal .* found none; add"),
+        ({"rows": {"l": {"condition": "literal"}}}, "'softvc.rows.l.condition': literal expects softvc.literal"),
+        ({"literal": {"encoder": "whisper"}}, "softvc.literal.pits.*is missing"),
+        ({"literal": {**LITERAL, "encoder": "wisper"}}, "softvc.literal.encoder.*did you mean 'whisper'"),
+        ({"literal": {**LITERAL, "encoder": "tiny"}}, "softvc.literal.encoder.*of kind whisper.*found 'tiny_random'"),
+        ({"literal": {**LITERAL, "encoder": "bottom"}}, "softvc.literal.encoder.*one layer of Whisper, from 1 on"),
+        ({"literal": {**LITERAL, "pits": "f0"}}, "softvc.literal.pits.*grid 16000/160, softvc.units on 16000/320"),
+        ({"literal": {**LITERAL, "dyns": "f0_20ms"}}, "softvc.literal.dyns.*expected a feature of kind energy"),
+        ({"literal": {**LITERAL, "training": {"preset": "fast"}}}, "no preset 'fast'"),
+        ({"literal": LITERAL, "units": "units"}, "softvc.units.*beside soft units .* found discrete units"),
+        (
+            {"literal": LITERAL, "condition": "literal", "convert": {"transpose": 2}},
+            "softvc.convert.transpose.*expected 0.0 without a condition that can be moved, found 2",
+        ),
+        (
+            {"literal": LITERAL, "rows": {"l": {"condition": "literal", "convert": {"dynamics": False}}}},
+            "softvc.rows.l.convert.dynamics.*found False",
+        ),
     ],
 )
 def test_what_would_fail_later_is_refused_by_name(softvc: dict[str, Any], words: str) -> None:
@@ -152,3 +181,73 @@ def test_units_that_were_fitted_bring_their_model() -> None:
     assert fitted(found) == ["results/runs/units/model.safetensors"]
     assert run_slice(found, "none")["units"] == {"grid": "16000/320", "dim": 1, "n": 100}
     assert run_slice(found, "none")["features"]["units"]["of"][0]["kind"] == "tiny_random"
+
+
+def test_the_literal_variant_reads_units_with_columns_of_two_classifiers() -> None:
+    found = config(literal=LITERAL, rows={"literal": {"condition": "literal"}})
+    softvc = found.systems["softvc"]
+    assert softvc.run_of("literal") == "results/runs/pitdyn_literal"
+    assert list(classifiers(softvc, "pitdyn_literal")) == ["pits", "dyns"]
+    assert classifiers(softvc, "pitdyn_continuous") == {}
+    made_by, embedded = run_slice(found, "literal"), embed_slice(found, "large")
+    assert made_by["units"] == {"grid": "16000/320", "dim": 64 + 512, "n": 0}
+    assert made_by["data"][0]["units"] == [embedded]
+    assert made_by["features"]["units"]["kind"] == "tiny_random"
+    for role, labels in (("pits", "f0_20ms"), ("dyns", "energy_20ms")):
+        made = classifier_slice(found, role)  # type: ignore[arg-type]
+        assert (made["embds"], made["labels"]) == (role, found.feature_slice(labels, "large"))
+        assert made == embedded[role] == made_by["literal"][role]
+    assert render_slice(found, "literal")["units"] == embedded
+    assert set(render_slice(found, "literal")["convert"]) == {"loudness_lufs"}
+    assert "results/features/units_pitdyn/large" in data_options(found, "pitdyn_literal")[1]
+    assert softvc.read_by("pitdyn_literal") == {"large": ["units_pitdyn", "mel", "f0", "energy"]}
+
+
+def test_the_literal_variant_changes_no_other() -> None:
+    found = config(literal=LITERAL)
+    for condition in ("none", "continuous", "quantised"):
+        assert run_slice(found, condition) == run_slice(config(), condition)
+    assert render_slice(found, "softvc") == render_slice(config(), "softvc")
+    assert set(found.systems["softvc"].acoustics) - set(config().systems["softvc"].acoustics) == {"pitdyn_literal"}
+    slower = config(literal={**LITERAL, "training": {"workers": 3}})
+    assert classifier_slice(slower, "pits") == classifier_slice(found, "pits")
+    longer = config(literal={**LITERAL, "training": {"steps": 7}})
+    assert classifier_slice(longer, "pits") != classifier_slice(found, "pits")
+
+
+def test_of_a_changed_copy_the_literal_units_have_its_pitch_and_the_content_of_the_recordings() -> None:
+    found = config(literal=LITERAL, variants=[MOVED])
+    assert found.systems["softvc"].columns("literal", found.systems["softvc"].variants) == {
+        "units": ["units_pitdyn", "units_pitdyn_moved_mel"],
+        "mel": ["mel", "moved_mel"],
+        "f0": ["f0", "moved_f0"],
+        "energy": ["energy", "moved_energy"],
+    }
+    plain, moved = run_slice(found, "literal")["data"][0]["units"]
+    assert plain == embed_slice(found, "large")
+    assert moved == {**plain, "wav": found.audio_slice("16k_moved", "large")}
+    assert len(run_slice(found, "continuous")["data"][0]["units"]) == 1
+    assert render_slice(config(literal=LITERAL, condition="literal", variants=[MOVED]), "softvc")["units"] == plain
+
+
+def test_the_literal_shards_can_be_packed_and_their_name_is_kept() -> None:
+    raw = copy.deepcopy(RAW)
+    raw["packs"] = {"p": {"corpus": "large", "columns": {"units": "units_pitdyn", "mel": "mel"}}}
+    with pytest.raises(InputError, match="packs.p.columns.*'units_pitdyn' is neither"):
+        packing.check(load(raw))
+    raw["softvc"]["literal"] = LITERAL
+    found = load(raw)
+    packing.check(found)
+    assert packing.pack_slice(found, "p")["columns"]["units"] == [embed_slice(found, "large")]
+    raw["features"]["units_pitdyn"] = {"kind": "tiny_random", "audio": "16k"}
+    with pytest.raises(InputError, match=r"features\.units_pitdyn': names with units_pitdyn are kept for units"):
+        load(raw)
+
+
+def test_coverage_depends_on_the_units_of_both_corpora() -> None:
+    found = config(units="soft")
+    made_by = coverage_slice(found, "small")
+    assert made_by["target"] == {"units": found.feature_slice("soft", "small"), "shards": 1}
+    assert made_by["reference"] == {"units": found.feature_slice("soft", "large"), "shards": 4}
+    assert counted_by(found) == ["results/runs/soft/model.safetensors"]
+    assert counted_by(config(units="units")) == []

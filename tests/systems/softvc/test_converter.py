@@ -79,7 +79,7 @@ def test_the_vocoder_hears_the_pitch_of_the_mel() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"transpose": 3.0}, "transpose 3.0: the acoustic model of this run hears neither"),
+        ({"transpose": 3.0}, "transpose 3.0: the acoustic model of this run is told no contour"),
         ({"range": "keep"}, "range keep"),
     ],
 )

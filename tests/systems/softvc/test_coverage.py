@@ -6,13 +6,16 @@ import logging
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
+from vcpipe.manifest import Utterance, write_table
 from vcpipe.nn import soft_units
 from vcpipe.settings import canonical
 from vcpipe.store import Shard, write_shard
 from vcpipe.systems.softvc import coverage
+from vcpipe.systems.softvc.cli import app
 
 GRID = Grid(16000, 320)
 FIT = {"stage": "fit", "feature": {"kind": "soft_units"}}
@@ -131,3 +134,40 @@ def test_a_lack_is_written_and_said_and_no_error(tmp_path, caplog):
         coverage.write_coverage({}, np.array([3, 1]), np.array([1, 3]), out)
     assert caplog.records[0].levelname == "INFO"
     assert "0.0 % of the source corpus's frames" in caplog.text
+
+
+@pytest.fixture
+def sides(tmp_path, model):
+    """A voice that speaks units 0 and 1, and a corpus that speaks 2 too, both with an utterance held out."""
+    spoken = {"target": {"a": [0, 1, 1], "held": [2]}, "reference": {"b": [0, 1, 2, 2], "held": [3, 3]}}
+    found = {}
+    for name, rows in spoken.items():
+        vectors = {utt_id: 2 * np.eye(8)[numbers] for utt_id, numbers in rows.items()}
+        shard(tmp_path / name / "soft/000.h5", vectors, dtype="float16")
+        numbers = {utt_id: units(*each) for utt_id, each in rows.items()}
+        shard(tmp_path / name / "units/000.h5", numbers)
+        table = [Utterance(i, "s", i, 960, 16000, split="test" if i == "held" else "train") for i in rows]
+        write_table(tmp_path / name / "manifest.csv", table, Utterance)
+        found[name] = tmp_path / name
+    return found
+
+
+@pytest.mark.parametrize("kind", ["soft", "units"])
+def test_two_corpora_are_held_against_each_other_by_what_is_trained_on(tmp_path, model, sides, kind):
+    made_by = {"stage": "coverage", **{name: {"units": SOFT, "shards": 1} for name in sides}}
+    out = tmp_path / "coverage.json"
+    command = ["coverage", "--slice", canonical(made_by), "--out", str(out)]
+    for name, folder in sides.items():
+        command += [f"--{name}", str(folder / kind), f"--{name}-manifest", str(folder / "manifest.csv")]
+    result = CliRunner().invoke(app, [*command, *(["--model", str(model)] if kind == "soft" else [])])
+    assert result.exit_code == 0, result.output
+    assert "coverage.json: 50.0 % of the source corpus's frames are of units that the target never" in result.stdout
+    found = json.loads(out.read_text())
+    assert (found["slice"], found["unheard"], found["reference_frames"]) == (made_by, [2], 4)
+
+
+def test_vectors_without_a_model_are_refused(tmp_path, sides):
+    made_by = {name: {"units": SOFT, "shards": 1} for name in sides}
+    both = [coverage.Side(folder / "manifest.csv", folder / "soft") for folder in sides.values()]
+    with pytest.raises(InputError, match=r"expected discrete units .* or count soft units with their model"):
+        coverage.check_coverage(made_by, *both, None, tmp_path / "coverage.json")

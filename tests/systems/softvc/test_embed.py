@@ -47,11 +47,11 @@ def case(request, tmp_path_factory):
     return folder, waves, made_by, heard
 
 
-def embed(case, made_by=None, pits="run_pits", dyns="run_dyns", units="units.h5"):
+def embed(case, made_by=None, pits="run_pits", dyns="run_dyns", units="units.h5", audio="wav/000.h5"):
     folder, _, usual, _ = case
     made_by = made_by or usual
     out = folder / "out.h5"
-    embed_shard(made_by, folder / units, folder / "wav/000.h5", folder / pits, folder / dyns, out, literal.CPU)
+    embed_shard(made_by, folder / units, folder / audio, folder / pits, folder / dyns, out, literal.CPU)
     with Shard(out, made_by) as shard:
         assert shard.grid == Grid(16000, 320)
         return dict(shard)
@@ -76,6 +76,19 @@ def test_a_row_is_units_then_pitch_then_dynamics(case):
         assert (rows[:, :3] == number).all()
         np.testing.assert_array_equal(rows[:, 3:259], heard["pits"][utt_id].half().numpy())
         np.testing.assert_array_equal(rows[:, 259:], heard["dyns"][utt_id].half().numpy())
+
+
+def test_of_a_changed_copy_pitch_and_dynamics_are_its_own(case):
+    """What the copy has rejected is left out."""
+    folder, waves, _, _ = case
+    usual, (first, *kept) = embed(case), waves
+    rows = ((k, 0.25 * waves[k][:, None]) for k in kept)
+    write_shard(folder / "moved.h5", rows, made_by=literal.WAV, grid=Grid(16000, 1), dim=1, dtype="float32")
+    found = embed(case, audio="moved.h5")
+    assert list(found) == kept and first not in found
+    for utt_id in kept:
+        np.testing.assert_array_equal(found[utt_id][:, :3], usual[utt_id][:, :3])
+        assert not np.array_equal(found[utt_id][:, 3:], usual[utt_id][:, 3:])
 
 
 def test_recordings_in_a_batch_are_as_alone(case):

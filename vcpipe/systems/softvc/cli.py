@@ -42,6 +42,8 @@ def train(
     out: PathOption,
     units: Annotated[Path | None, typer.Option(help="model of the units, where they were made by one")] = None,
     base: Annotated[Path | None, typer.Option(help="run folder to go on from, where the slice says so")] = None,
+    pits: Annotated[Path | None, typer.Option(help="run folder of the classifier of pitch; literal alone")] = None,
+    dyns: Annotated[Path | None, typer.Option(help="run folder of the classifier of dynamics; literal alone")] = None,
     machine: MachineOption = "{}",
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
@@ -52,7 +54,64 @@ def train(
         from vcpipe.systems.softvc.train import train_acoustic
 
         places: list[dict[str, Any]] = [json.loads(text) for text in data]
-        train_acoustic(json.loads(made_by), places, state, out, chosen, json.loads(machine), units, base)
+        given = {role: run for role, run in (("pits", pits), ("dyns", dyns)) if run is not None}
+        train_acoustic(json.loads(made_by), places, state, out, chosen, json.loads(machine), units, base, given)
+
+
+@app.command("train-classifier")
+def train_classifier(
+    made_by: SliceOption,
+    manifest: PathOption,
+    audio: PathOption,
+    labels: Annotated[Path, typer.Option(help="folder of the shards of f0, or of loudness in dB")],
+    state: PathOption,
+    out: PathOption,
+    machine: MachineOption = "{}",
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Trains an encoder to tell classes of pitch, or of dynamics, apart; under torchrun on several devices."""
+    with training_lock(state, out):
+        chosen = start_torch(device, threads)
+        from vcpipe.systems.softvc import classifier_train as stage
+
+        stage.train_classifier(json.loads(made_by), manifest, audio, labels, state, out, chosen, json.loads(machine))
+
+
+@app.command()
+def embed(
+    made_by: SliceOption,
+    units: PathOption,
+    audio: PathOption,
+    pits: PathOption,
+    dyns: PathOption,
+    out: PathOption,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Writes units with what the classifiers of pitch and dynamics hear beside them."""
+    chosen = start_torch(device, threads)
+    from vcpipe.systems.softvc.embed import embed_shard
+
+    embed_shard(json.loads(made_by), units, audio, pits, dyns, out, chosen)
+
+
+@app.command()
+def coverage(
+    made_by: SliceOption,
+    target: Annotated[Path, typer.Option(help="folder of the units of the voice's corpus")],
+    target_manifest: PathOption,
+    reference: Annotated[Path, typer.Option(help="folder of the units of the corpus that it is held against")],
+    reference_manifest: PathOption,
+    out: PathOption,
+    model: Annotated[Path | None, typer.Option(help="model of the units, where they are soft")] = None,
+) -> None:
+    """Counts which units of a corpus a voice was never heard to speak."""
+    from vcpipe.systems.softvc.coverage import Side, check_coverage, words
+
+    sides = (Side(target_manifest, target), Side(reference_manifest, reference))
+    found = check_coverage(json.loads(made_by), *sides, model, out)
+    sys.stdout.write(f"{out}: {words(found)}\n")
 
 
 @app.command("train-vocoder")
@@ -105,7 +164,9 @@ def convert(
     source: Annotated[list[Path], typer.Option(help="recording, or a folder of them; may be given again")],
     voice: Annotated[str, typer.Option(help="one of those that the run speaks with")],
     out: Annotated[Path, typer.Option(help="folder for the converted recordings and their JSON lines")],
-    pitch_range: Annotated[str, typer.Option("--range", help="of the pitch: match the voice's, octave or keep")] = "match",
+    pitch_range: Annotated[
+        str, typer.Option("--range", help="of the pitch: match the voice's, octave or keep")
+    ] = "match",
     spread: Annotated[float, typer.Option(min=0, max=1, help="how far its spread follows the voice's")] = 1.0,
     transpose: Annotated[float, typer.Option(min=-24, max=24, help="semitones on top")] = 0.0,
     dynamics: Annotated[bool, typer.Option(help="bring the loudness to the voice's mean and spread")] = True,

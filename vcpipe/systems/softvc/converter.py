@@ -23,9 +23,11 @@ from vcpipe.grid import Grid
 from vcpipe.nn.griffinlim import griffin_lim
 from vcpipe.rendering import identity
 from vcpipe.settings import Slice
+from vcpipe.systems.softvc import embed
 from vcpipe.systems.softvc import task as acoustic_task
 from vcpipe.systems.softvc.condition import columns
 from vcpipe.systems.softvc.config import OF_CONDITION, ConvertSettings
+from vcpipe.systems.softvc.literal_settings import ROLES
 from vcpipe.systems.softvc.statistics import Voice, of_frames, to_voice
 from vcpipe.training import runs
 from vcpipe.vocoders import task as vocoder_task
@@ -36,7 +38,10 @@ Recording = str | Path | Tensor
 
 @dataclass
 class Frames:
-    """A recording frame by frame: `units (n, D)`, `f0 (2n, 2)` in Hz and voiced, `energy (2n, 1)` in dB."""
+    """A recording frame by frame: `units (n, D)`, `f0 (2n, 2)` in Hz and voiced, `energy (2n, 1)` in dB.
+
+    Of condition `literal` the embeddings of the classifiers are columns of the units.
+    """
 
     units: Tensor
     f0: NDArray[np.float32]
@@ -77,13 +82,13 @@ class Converter:
     """Soft-VC with a trained acoustic model and a vocoder: `Converter.load(run, vocoder)`.
 
     Args:
-        trained: acoustic model, and the network of its units where it has one.
+        trained: acoustic model, and the networks of its units where it has some.
         voices: that it speaks with, in order.
         vocoder: module, `(B, 2n, E)` to `(B, hop * 2n)` samples.
-        features: extractors: `units` (or of what the network makes them of), `f0` and `energy`.
+        features: extractors: `units` (or of what the network makes them of), `f0` and `energy`; `pits` and `dyns` of
+            condition `literal`.
         ear: what the vocoder is given of a mel.
         grid: of the mel.
-        conditioned: whether the model hears pitch and loudness.
         models: which they are, as it stands in the output's JSON line.
     """
 
@@ -101,6 +106,7 @@ class Converter:
         self.trained, self.voices, self.vocoder, self.features = trained, dict(voices), vocoder, dict(features)
         self.ear, self.grid, self.device, self.models = ear, grid, device, dict(models or {})
         self.conditioned = trained.acoustic.condition is not None
+        """Whether the model is told a contour, which can be moved."""
 
     @classmethod
     def load(cls, run: str | Path, vocoder: str | Path, device: torch.device | str = "cpu") -> Converter:
@@ -129,6 +135,9 @@ class Converter:
         ear = Ear(mel, made_by["units"]["dim"], extractors["f0"])
         models = {**{name: _content(content) for name, content in features.items()}, "acoustic": identity(info)}
         models["vocoder"] = identity(about)
+        for role, content in info["slice"].get("literal", {}).items():
+            extractors[role] = embed.of_model(trained.literal[role], content, device)
+            models[role] = {key: content[key] for key in ("revision", "encoder", "classifier")}
         voices = {name: Voice(**voice) for name, voice in info["facts"]["voices"].items()}
         return cls(trained, voices, generator, extractors, ear, mel.grid, device, models)
 
@@ -146,6 +155,9 @@ class Converter:
         units = torch.as_tensor(np.asarray(self.features["units"](wave)))
         if self.trained.units is not None:
             units = self.trained.units(units.to(self.device)).cpu()
+        if self.trained.literal:
+            beside = [self.features[role](wave) for role in ROLES]
+            units = torch.cat([units.float(), *beside], dim=1)
         n = 2 * len(units)
         return Frames(units, *(np.asarray(self.features[name](wave))[:n] for name in ("f0", "energy")))
 
@@ -160,13 +172,13 @@ class Converter:
         return list(self.voices).index(name)
 
     def check(self, settings: ConvertSettings) -> None:
-        """Refuses what a model that hears no pitch would ignore."""
+        """Refuses what a model that is told no contour would ignore."""
         for key in sorted(OF_CONDITION & settings.model_fields_set):
             value, usual = getattr(settings, key), type(settings).model_fields[key].default
             if not self.conditioned and value != usual:
                 raise InputError(
-                    f"{key} {value}: the acoustic model of this run hears neither pitch nor loudness; leave it out, or "
-                    "take a run of train_pitdyn"
+                    f"{key} {value}: the acoustic model of this run is told no contour that could be moved; leave it "
+                    "out, or take a run with condition continuous or quantised"
                 )
 
     def mel(self, source: Frames, voice: str, settings: ConvertSettings, own: Voice | None = None) -> Tensor:

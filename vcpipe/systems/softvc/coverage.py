@@ -10,15 +10,15 @@ import json
 import logging
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vcpipe.errors import InputError
-from vcpipe.manifest import atomic_path
+from vcpipe.manifest import Utterance, atomic_path, read_table, shard_names
 from vcpipe.settings import Slice, canonical
-from vcpipe.store import Shard, difference
+from vcpipe.store import Shard, Shards, difference
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,37 @@ WORST = 10
 """Units that are listed: those that the target lacks most."""
 
 Counts = NDArray[np.int64]
+
+
+class Side(NamedTuple):
+    """Where the manifest of a corpus lies, and the folder of its units."""
+
+    manifest: Path
+    units: Path
+
+
+def check_coverage(made_by: Slice, target: Side, reference: Side, model: Path | None, out: Path) -> dict[str, Any]:
+    """Counts the units of two corpora, each by what it gives to train on, and writes the report; see `report`.
+
+    Args:
+        made_by: slice with, for `target` and `reference`, that of the `units` and how many `shards` there are.
+        target: the corpus of the voice.
+        reference: the corpus that it is held against.
+        model: that the units were made with, where they are soft; None: discrete ones.
+        out: the JSON file.
+
+    Raises:
+        InputError: for units of another kind, or a corpus without utterances to train on.
+    """
+    return write_coverage(
+        made_by, _counted(target, made_by["target"], model), _counted(reference, made_by["reference"], model), out
+    )
+
+
+def _counted(side: Side, expect: Slice, model: Path | None) -> Counts:
+    utt_ids = [u.utt_id for u in read_table(side.manifest, Utterance) if u.split == "train"]
+    with Shards(side.units, shard_names(expect["shards"]), expect["units"]) as shards:
+        return of_discrete(shards.parts, utt_ids) if model is None else of_soft(model, shards.parts, utt_ids)
 
 
 def of_discrete(shards: Iterable[Shard], utt_ids: Collection[str] | None = None) -> Counts:

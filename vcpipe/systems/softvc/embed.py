@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from vcpipe.config import feature_settings
 from vcpipe.errors import InputError
@@ -27,12 +27,11 @@ from vcpipe.store import Shard, difference, write_shard
 from vcpipe.systems.softvc import classifier_task
 from vcpipe.systems.softvc.classifier import DIM, Classifier
 from vcpipe.systems.softvc.classifier_settings import GRID, Embds
+from vcpipe.systems.softvc.literal_settings import EMBED_REVISION as REVISION
+from vcpipe.systems.softvc.literal_settings import ROLES
 from vcpipe.training import runs
 
 log = logging.getLogger(__name__)
-
-REVISION = 1
-ROLES: tuple[Embds, ...] = ("pits", "dyns")
 
 
 class _Settings(FeatureSettings):
@@ -90,7 +89,12 @@ def load(run: Path, device: torch.device, expect: Slice | None, embds: Embds) ->
         raise InputError(f"{run}: made under other settings: {words}; train it again with snakemake")
     if found["embds"] != embds:
         raise InputError(f"{run}: tells {found['embds']} apart, expected {embds}; give the two runs in their order")
-    settings: Any = feature_settings(found["encoder"])
+    return of_model(model, found, device)
+
+
+def of_model(model: nn.Module, made_by: Mapping[str, Any], device: torch.device) -> Embeddings:
+    """The extractor of a trained classifier, whose run was made under a slice."""
+    settings: Any = feature_settings(made_by["encoder"])
     assert isinstance(model, Classifier)
     return Embeddings(model, device, settings.window_s, settings.margin_s)
 
@@ -98,12 +102,12 @@ def load(run: Path, device: torch.device, expect: Slice | None, embds: Embds) ->
 def embed_shard(
     made_by: Slice, units: Path, audio: Path, pits: Path, dyns: Path, out: Path, device: torch.device
 ) -> None:
-    """The embeddings of every utterance of a shard of units, beside its units.
+    """The embeddings of every utterance that is in a shard of units and in one of recordings, beside its units.
 
     Args:
         made_by: slice with, under `units`, `wav`, `pits` and `dyns`, those of what is read.
         units: shard of the units.
-        audio: shard of the same recordings at 16 kHz.
+        audio: shard of the same recordings at 16 kHz, or of a changed copy, whose pitch and dynamics are then heard.
         pits, dyns: run folders of the classifiers.
         out: the shard `(T, D + 512)`.
         device: where the classifiers run.
@@ -122,6 +126,8 @@ def embed_shard(
 
 def _rows(units: Shard, recordings: Shard, extractors: list[Embeddings]) -> Iterator[tuple[str, NDArray[Any]]]:
     for utt_id, frames in units:
+        if utt_id not in recordings:  # a changed copy may have rejected it, and then has no mel of it either
+            continue
         wave = Recording(recordings, utt_id)
         if GRID.frames(wave.shape[0]) != len(frames):
             raise InputError(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vcpipe.errors import InputError
+from vcpipe.systems.softvc import classifier_task
 from vcpipe.systems.softvc.acoustic import Acoustic
 from vcpipe.systems.softvc.condition import HEADS, Head
 from vcpipe.systems.softvc.config import ACOUSTIC_REVISION as REVISION
@@ -42,7 +43,7 @@ class AcousticConfig:
         voices: how those speak that it learns to speak as, by name, in order.
         corpus: how all of them speak together.
         first: tensors to start from, by the names of the model; empty: random ones.
-        kept: tensors of a network that makes the units, which inference needs too.
+        kept: tensors of the networks that make the units, which inference needs too.
     """
 
     made_by: Mapping[str, Any]
@@ -183,7 +184,7 @@ def export(state: AcousticState) -> dict[str, Tensor]:
 
 
 def rebuild(made_by: Mapping[str, Any], tensors: dict[str, Tensor], where: str) -> Trained:
-    """The model of a run folder, with the network of its units where it has one.
+    """The model of a run folder, with the networks that make its units, where it has some.
 
     Raises:
         InputError: when the folder is of another task or revision, or its tensors are not those of its slice.
@@ -199,15 +200,26 @@ def rebuild(made_by: Mapping[str, Any], tensors: dict[str, Tensor], where: str) 
     model = build_model(made_by, 1 if voices is None else len(voices))
     load_strict(model, _part(tensors, "acoustic"), where)
     units = module_of(made_by["features"]["units"], _part(tensors, "units"), where)
-    return Trained(model.eval(), units)
+    literal = {
+        role: classifier_task.rebuild(content, _part(tensors, role), where)
+        for role, content in made_by.get("literal", {}).items()
+    }
+    return Trained(model.eval(), units, literal)
 
 
 class Trained(nn.Module):
-    """What a run folder holds: the acoustic model, and the network that makes its units of a feature, or None."""
+    """What a run folder holds.
 
-    def __init__(self, acoustic: Acoustic, units: nn.Module | None):
+    Args:
+        acoustic: the model.
+        units: the network that makes its units of a feature, or None.
+        literal: the classifiers whose embeddings stand beside its units, by what they tell apart; of condition
+            `literal` alone.
+    """
+
+    def __init__(self, acoustic: Acoustic, units: nn.Module | None, literal: Mapping[str, nn.Module]):
         super().__init__()
-        self.acoustic, self.units = acoustic, units
+        self.acoustic, self.units, self.literal = acoustic, units, nn.ModuleDict(literal)
 
 
 def _part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:

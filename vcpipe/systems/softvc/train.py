@@ -21,10 +21,11 @@ from vcpipe.loader import Batch, Loader
 from vcpipe.manifest import Utterance, read_table, shard_names
 from vcpipe.settings import Slice, check
 from vcpipe.store import Shard
-from vcpipe.systems.softvc import statistics, task
+from vcpipe.systems.softvc import embed, statistics, task
 from vcpipe.systems.softvc.checkpoints import Base, published
 from vcpipe.systems.softvc.condition import columns
 from vcpipe.systems.softvc.config import AcousticTraining
+from vcpipe.systems.softvc.literal_settings import ROLES
 from vcpipe.systems.softvc.statistics import Voice
 from vcpipe.training import machine
 from vcpipe.training.loop import Loaders
@@ -46,6 +47,7 @@ def train_acoustic(
     hardware: Mapping[str, Any] | None = None,
     units: Path | None = None,
     base: Path | None = None,
+    classifiers: Mapping[str, Path] | None = None,
 ) -> Info:
     """Trains an acoustic model, or goes on where the same slice was interrupted.
 
@@ -58,6 +60,7 @@ def train_acoustic(
         hardware: keys of the training that decide how the machine is used and none of the numbers.
         units: file of the network that made the units of a feature, which conversion needs too.
         base: run folder that the slice goes on `from`; its voices stay, those of the corpora come after them.
+        classifiers: run folders `pits` and `dyns` of condition `literal`, which conversion needs too.
     """
     if odd := set(hardware or {}) - AcousticTraining.MACHINE:
         known = ", ".join(sorted(AcousticTraining.MACHINE))
@@ -76,7 +79,9 @@ def train_acoustic(
     elif training.init:
         first = published(Path(training.init), made_by, len(voices))
     together = corpora[0].together if start is None else start.together
-    cfg = task.AcousticConfig(made_by, training, voices, together, first, _kept(units))
+    cfg = task.AcousticConfig(
+        made_by, training, voices, together, first, {**_kept(units), **_literal(made_by, classifiers or {})}
+    )
     runs_on = machine.start(device, training)
     fps = float(_grid(made_by["units"]["grid"]).fps)
     frames = max(1, round(training.max_s * fps))
@@ -263,3 +268,18 @@ def _kept(units: Path | None) -> dict[str, Tensor]:
     if units is None:
         return {}
     return {f"units.{name}": value for name, value in read_safetensors(units)[0].items()}
+
+
+def _literal(made_by: Slice, classifiers: Mapping[str, Path]) -> dict[str, Tensor]:
+    expect = made_by.get("literal", {})
+    if set(classifiers) != set(expect):
+        wanted = " and ".join(f"--{role}" for role in ROLES)
+        raise InputError(
+            f"{wanted}: expected the run folders of both for condition literal and for no other, found "
+            f"{', '.join(sorted(classifiers)) or 'none'} for condition {made_by['condition']}"
+        )
+    kept: dict[str, Tensor] = {}
+    for role in ROLES if expect else ():
+        model = embed.load(classifiers[role], torch.device("cpu"), expect[role], role).model
+        kept |= {f"{role}.{name}": value for name, value in model.state_dict().items()}
+    return kept

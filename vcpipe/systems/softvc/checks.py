@@ -1,0 +1,154 @@
+"""What of the `softvc:` section would otherwise fail hours later, refused by name. Torch-free."""
+
+from __future__ import annotations
+
+from vcpipe.config import Config
+from vcpipe.errors import InputError
+from vcpipe.sections import check_name
+from vcpipe.settings import DerivedSettings
+from vcpipe.systems.softvc.classifier_settings import GRID, check_encoder
+from vcpipe.systems.softvc.literal_settings import PITDYN
+from vcpipe.systems.softvc.settings import FIXED_ROWS, MOVED, OF_CONDITION, ConvertSettings, Settings
+from vcpipe.vocoders.config import PITCHED, check_rates, generator_settings
+
+
+def check(config: Config) -> None:
+    """What would otherwise fail hours later: unknown names, grids that do not zip, rates that miss the hop."""
+    softvc: Settings = config.systems["softvc"]
+    config.corpus(softvc.corpus, "softvc.corpus")
+    if softvc.refine:
+        config.corpus(softvc.refine.corpus, "softvc.refine.corpus")
+    config.feature(softvc.mel, "softvc.mel")
+    for key, kind in {"mel": "mel", "f0": "f0", "energy": "energy"}.items():
+        _check_kind(config, getattr(softvc, key), kind, f"softvc.{key}")
+    _check_units(config)
+    _check_literal(config)
+    sets = {"softvc": softvc.variants, **({"softvc.refine": softvc.refine.variants} if softvc.refine else {})}
+    for where, variants in sets.items():
+        for number, variant in enumerate(variants):
+            for key, name in variant.model_dump().items():
+                place = f"{where}.variants.{number}.{key}"
+                _check_kind(config, name, key, place)
+                _check_same(config, name, getattr(softvc, key), place)
+    _check_vocoder(config)
+    for name in softvc.rows:
+        check_name(name, f"softvc.rows.{name}")
+        if name in FIXED_ROWS:
+            raise InputError(f"config key 'softvc.rows.{name}': the system has a row of this name; choose another")
+    for row in softvc.all_rows:
+        _check_row(softvc, row)
+
+
+def _check_kind(config: Config, name: str, kind: str, where: str, beside: str = "mel") -> None:
+    """Refuses a feature of another kind, or on another grid than the one of `softvc.<beside>`."""
+    softvc: Settings = config.systems["softvc"]
+    found, grid = config.feature(name, where), config.feature(getattr(softvc, beside), f"softvc.{beside}").grid
+    if found.kind != kind:
+        raise InputError(f"config key '{where}': expected a feature of kind {kind}, {name} is of kind {found.kind}")
+    if found.grid != grid:
+        raise InputError(
+            f"config key '{where}': {name} lies on grid {found.grid}, softvc.{beside} on {grid}; both must be on the "
+            "same: set the feature's hop"
+        )
+    if kind == "energy" and (measure := getattr(found, "measure", "")) != "rms_db":
+        raise InputError(f"config key '{where}': expected an energy with measure rms_db, {name} has {measure}")
+    config.check_alike(config.copy_of(softvc.mel), config.copy_of(name), where)
+
+
+def _check_same(config: Config, name: str, like: str, where: str) -> None:
+    """Refuses a variant that is measured otherwise than what it is a variant of."""
+    found, expected = config.features[name].content(), config.features[like].content()
+    if found != expected:
+        key = next(k for k in sorted({*found, *expected}) if found.get(k) != expected.get(k))
+        raise InputError(
+            f"config key '{where}': expected {name} to be measured as {like} is, found {key} {found.get(key)!r} and "
+            f"{expected.get(key)!r}; let them differ in `audio` alone"
+        )
+
+
+def _check_units(config: Config) -> None:
+    softvc: Settings = config.systems["softvc"]
+    units, mel = config.feature(softvc.units, "softvc.units"), config.feature(softvc.mel, "softvc.mel")
+    if units.ROWS != "frame":
+        raise InputError(
+            f"config key 'softvc.units': expected a feature of frames, {softvc.units} has a row for every {units.ROWS}"
+        )
+    if units.grid.rate != mel.grid.rate or units.grid.hop != 2 * mel.grid.hop:
+        raise InputError(
+            f"config key 'softvc.units': {softvc.units} lies on grid {units.grid}, softvc.mel on {mel.grid}; one frame "
+            "of units must be two of the mel"
+        )
+    config.check_alike(config.copy_of(softvc.mel), config.copy_of(softvc.units), "softvc.units")
+
+
+def _check_literal(config: Config) -> None:
+    """Refuses an encoder that can't be trained on, labels that are none, and units that nothing can stand beside."""
+    softvc: Settings = config.systems["softvc"]
+    if kept := next((name for name in config.features if name.startswith(PITDYN)), ""):
+        raise InputError(
+            f"config key 'features.{kept}': names with {PITDYN} are kept for units beside pitch and dynamics; choose "
+            "another"
+        )
+    if softvc.literal is None:
+        return
+    where = "softvc.literal.encoder"
+    encoder, units = config.feature(softvc.literal.encoder, where), config.features[softvc.units]
+    check_encoder(encoder.content(), where)
+    if encoder.kind != "hubert_soft" and not encoder.content().get("layer"):
+        raise InputError(
+            f"config key '{where}': expected a feature that stops at one layer of Whisper, from 1 on, found "
+            f"{softvc.literal.encoder}; set its `layer`"
+        )
+    if units.grid != GRID or units.dtype == "int16":
+        what = "discrete units" if units.dtype == "int16" else f"units on grid {units.grid}"
+        raise InputError(
+            f"config key 'softvc.units': softvc.literal puts columns beside soft units on grid {GRID}, found {what}; "
+            "name a feature of kind soft_units or hubert_soft, or remove softvc.literal"
+        )
+    _check_kind(config, softvc.literal.pits, "f0", "softvc.literal.pits", "units")
+    _check_kind(config, softvc.literal.dyns, "energy", "softvc.literal.dyns", "units")
+    config.check_alike(config.copy_of(softvc.mel), config.copy_of(softvc.literal.encoder), where)
+
+
+def _check_vocoder(config: Config) -> None:
+    """Refuses a generator that does not make the hop of the mel, or does not read what it is trained on."""
+    softvc: Settings = config.systems["softvc"]
+    where = "softvc.vocoder.generator"
+    generator = generator_settings(softvc.vocoder.generator, where)
+    check_rates(generator, config.features[softvc.mel].grid.hop, where)
+    if generator.arch == "source_filter":
+        raise InputError(
+            f"config key '{where}': source_filter reads an envelope, here is a mel; name mel_source_filter_small"
+        )
+    heard = config.feature(softvc.heard, "softvc.vocoder.units")
+    found = heard.names if isinstance(heard, DerivedSettings) and heard.kind == "joined" else (softvc.heard,)
+    expected = (softvc.mel, softvc.f0) if generator.arch in PITCHED else (softvc.mel,)
+    if tuple(found) != expected:
+        wanted = f"a feature of kind joined of {' and '.join(expected)}" if len(expected) > 1 else softvc.mel
+        raise InputError(
+            f"config key 'softvc.vocoder.units': the generator {generator.arch} reads {wanted}, found {softvc.heard} "
+            f"({' and '.join(found)}); name such a feature"
+        )
+
+
+def _check_row(softvc: Settings, row: str) -> None:
+    judged, where = softvc.all_rows[row], f"softvc.rows.{row}"
+    if judged.refined and softvc.refine is None:
+        raise InputError(f"config key '{where}.refined': expected softvc.refine to say on what, found none; add it")
+    condition = softvc.condition_of(row)
+    if condition == "literal" and softvc.literal is None:
+        where = "softvc.condition" if judged.condition is None else f"{where}.condition"
+        raise InputError(
+            f"config key '{where}': literal expects softvc.literal to say what is trained on, found none; add "
+            "`literal: {encoder: ..., pits: ..., dyns: ...}`"
+        )
+    convert = softvc.convert_of(row)
+    own = softvc.convert.model_fields_set if row == "softvc" else set(judged.convert)
+    if condition not in MOVED or judged.resynthesis:
+        for key in sorted(OF_CONDITION & own):
+            usual = ConvertSettings.model_fields[key].default
+            if (found := getattr(convert, key)) != usual:
+                raise InputError(
+                    f"key '{softvc.where_convert(row)}.{key}': expected {usual} without a condition that can be moved, "
+                    f"found {found}; remove the key, or set the condition to continuous or quantised"
+                )
