@@ -34,11 +34,12 @@ class SystemShards(NamedTuple):
     """Shards that a system derives of a corpus, as a row of the `SHARDS` of its `config` module.
 
     `slice` answers what they are made under, `like` the features whose columns they have, all of one copy; none where
-    the config does not ask for such shards.
+    the config does not ask for such shards. `beside` is how many columns of float16 they have beside those.
     """
 
     slice: Callable[[Config, str], Slice]
     like: Callable[[Config], Sequence[str]]
+    beside: int = 0
 
 
 class Config(Settings):

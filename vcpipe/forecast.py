@@ -12,7 +12,7 @@ from pathlib import Path
 import soundfile
 
 from vcpipe import audio, catalog, packing
-from vcpipe.config import Config
+from vcpipe.config import Config, SystemShards
 from vcpipe.corpora import lists
 from vcpipe.errors import InputError
 from vcpipe.manifest import Candidate, Utterance, read_table, shard_names
@@ -82,10 +82,16 @@ def _of_systems(config: Config, corpus: str, of_copy: Mapping[str, Length]) -> d
         return {}
     out = {}
     for name, shards in config.of_systems().items():
-        features = shards.like(config)
-        length = of_copy[config.copy_of(features[0])]
-        out[name] = sum(feature_bytes(config.features[f], length, config.corpora[corpus].shards) for f in features)
+        length = of_copy[config.copy_of(shards.like(config)[0])]
+        out[name] = _derived_bytes(config, shards, length, config.corpora[corpus].shards)
     return out
+
+
+def _derived_bytes(config: Config, shards: SystemShards, length: Length, n_shards: int) -> int:
+    """Size on disk of all shards that a system derives of so much speech."""
+    features = [config.features[name] for name in shards.like(config)]
+    beside = round(length.seconds * float(features[0].grid.fps)) * shards.beside * ITEM_BYTES["float16"]
+    return beside + sum(feature_bytes(feature, length, n_shards) for feature in features)
 
 
 def _pack(config: Config, pack: str, of_copy: Mapping[str, Length], results: Path) -> Entry:
@@ -97,9 +103,10 @@ def _pack(config: Config, pack: str, of_copy: Mapping[str, Length], results: Pat
         for name in names:
             if name in config.audio:
                 size += round(length.seconds * config.audio[name].rate * PACKED_BYTES[settings.form])
+            elif name in derived:
+                size += _derived_bytes(config, derived[name], length, 1)
             else:
-                features = derived[name].like(config) if name in derived else [name]
-                size += sum(feature_bytes(config.features[feature], length, 1) for feature in features)
+                size += feature_bytes(config.features[name], length, 1)
     found = sum(file.stat().st_size for file in (results / "packs" / pack).glob("*.tar"))
     return Entry(f"pack {pack}", settings.corpus, size if length.seconds else 0, found)
 

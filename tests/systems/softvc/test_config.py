@@ -251,3 +251,8 @@ def test_coverage_depends_on_the_units_of_both_corpora() -> None:
     assert made_by["reference"] == {"units": found.feature_slice("soft", "large"), "shards": 4}
     assert counted_by(found) == ["results/runs/soft/model.safetensors"]
     assert counted_by(config(units="units")) == []
+
+
+def test_the_same_speaker_is_judged_unless_the_sources_are_no_voices() -> None:
+    assert "softvc_same_speaker" in config().systems["softvc"].all_rows
+    assert set(config(same_speaker=False).systems["softvc"].all_rows) == {"softvc", "softvc_resynthesis"}

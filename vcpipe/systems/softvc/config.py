@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vcpipe.config import SystemShards
 from vcpipe.systems.softvc.checks import check
-from vcpipe.systems.softvc.literal_settings import PITDYN, ROLES
+from vcpipe.systems.softvc.literal_settings import ADDED, PITDYN, ROLES
 from vcpipe.systems.softvc.settings import (
     OF_CONDITION,
     AcousticTraining,
@@ -66,7 +66,9 @@ __all__ = [
 
 SHARDS = {
     PITDYN: SystemShards(
-        embed_slice, like=lambda config: [config.systems["softvc"].units] if config.systems["softvc"].literal else []
+        embed_slice,
+        like=lambda config: [config.systems["softvc"].units] if config.systems["softvc"].literal else [],
+        beside=ADDED,
     )
 }
 """What the system derives of a corpus beside the features of the config."""

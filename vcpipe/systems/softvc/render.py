@@ -62,8 +62,8 @@ def render(
     if not row.resynthesis and (strange := sorted({t.target for t in chosen} - set(converter.voices))):
         raise InputError(
             f"{trials}: expected targets that {run} speaks with ({', '.join(list(converter.voices)[:5])}, ...), found "
-            f"{len(strange)} others, such as {strange[0]}; name another table in evaluate.trials, or go on with their "
-            "recordings: softvc.refine"
+            f"{len(strange)} others, such as {strange[0]}; name another table in evaluate.trials, go on with their "
+            "recordings (softvc.refine), or, for the same speaker to itself, set softvc.same_speaker to false"
         )
     names = shard_names(made_by["wav"]["shards"])
     with ExitStack() as stack:

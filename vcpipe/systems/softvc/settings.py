@@ -164,6 +164,10 @@ class Settings(Section):
     vocoder: VocoderSettings
     refine: RefineSettings | None = None
     convert: ConvertSettings = ConvertSettings()
+    same_speaker: bool = Field(
+        True,
+        description="judge every source in its own speaker's voice; false where sources are no voices of the model",
+    )
     rows: dict[str, RowSettings] = Field(default_factory=dict, description="variants that are judged beside it")
 
     @property
@@ -179,7 +183,8 @@ class Settings(Section):
     @property
     def all_rows(self) -> dict[str, RowSettings]:
         """Everything of it that is judged, by name."""
-        return {**FIXED_ROWS, **self.rows}
+        fixed = {name: row for name, row in FIXED_ROWS.items() if self.same_speaker or not row.same_speaker}
+        return {**fixed, **self.rows}
 
     def condition_of(self, row: str) -> Condition:
         """What the acoustic model of a row is told beside the units."""

@@ -154,7 +154,7 @@ def vocoder_slice(config: Config) -> Slice:
         "units": {"grid": str(units.grid), "dim": units.dim},
         "wav": config.audio_slice(softvc.copy_in(config), softvc.corpus),
         "variants": [config.feature_slice(softvc.heard, softvc.corpus)],
-        "features": {"mel": config.features[softvc.mel].content(), "f0": config.features[softvc.f0].content()},
+        "features": {"mel": config.features[softvc.mel].content()},
     }
 
 
