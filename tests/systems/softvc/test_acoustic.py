@@ -110,3 +110,13 @@ def test_in_parallel_no_frame_is_heard() -> None:
     units, lengths = torch.randn(1, 5, 4), torch.tensor([5])
     first, second = torch.randn(2, 1, 10, 5)
     assert torch.equal(model(units, first, lengths), model(units, second, lengths))
+
+
+def test_who_is_no_voice_of_the_model_is_the_mean_of_all() -> None:
+    torch.manual_seed(0)
+    model = Acoustic(SMALL, 4, 5, n_voices=3).eval()
+    assert model.voices is not None
+    torch.nn.init.normal_(model.voices.weight)
+    units = torch.randn(1, 4, 4)
+    heard = [model.heard(units, None, None, torch.tensor([voice])) for voice in range(4)]
+    assert torch.allclose(heard[3], torch.stack(heard[:3]).mean(dim=0), atol=1e-6)

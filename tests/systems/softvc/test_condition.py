@@ -46,11 +46,11 @@ def test_a_head_begins_silent_and_learns(kind: type[Head]) -> None:
 
 def test_pitch_is_in_spreads_of_the_corpus_and_loudness_in_those_of_the_voice() -> None:
     pitch, voiced, energy = measured(Continuous).normalised(
-        told(150 * math.exp(0.3), -34).expand(2, 1, 3), torch.tensor([0, 1])
+        told(150 * math.exp(0.3), -34).expand(3, 1, 3), torch.tensor([0, 1, 2])
     )
-    assert pitch[:, 0].tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
-    assert voiced.tolist() == [[1.0], [1.0]]
-    assert energy[:, 0].tolist() == pytest.approx([-1.5, 2.0])
+    assert pitch[:, 0].tolist() == pytest.approx([1.0] * 3, abs=1e-5)
+    assert voiced.tolist() == [[1.0]] * 3
+    assert energy[:, 0].tolist() == pytest.approx([-1.5, 2.0, -1.5])
 
 
 def test_bins_rise_with_pitch_and_loudness_and_keep_one_for_what_is_not_voiced() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from tests.systems.softvc import made_up
 from vcpipe.errors import InputError
-from vcpipe.systems.softvc import task
+from vcpipe.systems.softvc import statistics, task
 from vcpipe.systems.softvc.train import shares, train_acoustic
 from vcpipe.training import runs
 
@@ -94,6 +94,26 @@ def test_a_corpus_without_a_held_out_utterance_is_refused(tmp_path: Path, place:
     (tmp_path / "manifest.csv").write_text(text)
     with pytest.raises(InputError, match="no utterance of split 'valid'"):
         made_up.train(tmp_path, {**place, "manifest": str(tmp_path / "manifest.csv")})
+
+
+def test_held_out_strangers_are_validated_on(tmp_path: Path) -> None:
+    place = made_up.write_corpus(tmp_path / "corpus", {"low": 110.0, "high": 220.0, "held": 160.0})
+    text = Path(place["manifest"]).read_text()
+    lines = [
+        line.replace("train", "valid") if line.startswith("held") else line.replace("valid", "test")
+        for line in text.splitlines()
+    ]
+    Path(place["manifest"]).write_text("\n".join(lines) + "\n")
+    statistics.write_statistics(
+        made_up.statistics_slice(),
+        Path(place["manifest"]),
+        Path(place["f0"][0]),
+        Path(place["energy"][0]),
+        Path(place["statistics"]),
+    )
+    run = made_up.train(tmp_path, place)
+    assert list(runs.read_info(run)["facts"]["voices"]) == ["high", "low"]
+    assert runs.read_info(run)["best"]["score"] > 0
 
 
 def test_shards_of_another_slice_are_refused(tmp_path: Path, place: dict[str, Any]) -> None:

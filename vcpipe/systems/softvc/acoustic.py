@@ -64,7 +64,8 @@ class Acoustic(nn.Module):
             mels: `(B, 2n, mels)` of the recording.
             lengths: `(B,)` units of each row.
             condition: `(B, 2n, C)` as `condition` reads it.
-            voice: `(B,)` number of the voice of each row.
+            voice: `(B,)` number of the voice of each row; the one after the last stands for anybody else, and is the
+                mean of all.
 
         Returns:
             `(B, 2n, mels)`; a row's frames beyond its end mean nothing.
@@ -78,7 +79,8 @@ class Acoustic(nn.Module):
         heard: Tensor = self.encoder(units, lengths)
         if self.voices is not None:
             assert voice is not None, "the model speaks with several voices: which one?"
-            heard = heard + self.voices(voice)[:, None]
+            table = torch.cat([self.voices.weight, self.voices.weight.mean(dim=0, keepdim=True)])
+            heard = heard + F.embedding(voice, table)[:, None]
         if self.condition is not None:
             assert condition is not None, "the model reads a condition"
             assert voice is not None, "the model reads a condition: of which voice?"

@@ -37,7 +37,7 @@ class Head(nn.Module):
     """What the heads have in common: the numbers that normalise, which come with the weights.
 
     Args:
-        voices: of the corpus as a whole, then of every voice that the model speaks with, in order.
+        n_voices: that the model speaks with; the one after the last stands for anybody else.
     """
 
     pitch: Tensor
@@ -46,12 +46,13 @@ class Head(nn.Module):
     def __init__(self, n_voices: int):
         super().__init__()
         self.register_buffer("pitch", torch.tensor([math.log(150.0), 0.3]))
-        self.register_buffer("energy", torch.tensor([[-30.0, 10.0]]).repeat(n_voices, 1))
+        self.register_buffer("energy", torch.tensor([[-30.0, 10.0]]).repeat(n_voices + 1, 1))
 
     def measure(self, corpus: Voice, voices: Sequence[Voice]) -> None:
         """Takes the means and spreads from what is known of the corpus and of each voice."""
         self.pitch.copy_(torch.tensor([corpus.mean_log_f0, corpus.std_log_f0]))
-        self.energy.copy_(torch.tensor([[v.energy_mean_db, max(v.energy_std_db, LEAST_DB)] for v in voices]))
+        rows = [[v.energy_mean_db, max(v.energy_std_db, LEAST_DB)] for v in (*voices, corpus)]
+        self.energy.copy_(torch.tensor(rows))
 
     def normalised(self, condition: Tensor, voice: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Pitch, voiced and loudness, each `(B, T)`; the first and the last in spreads around their mean."""

@@ -135,8 +135,9 @@ class Corpus:
                 )
 
     def utterances(self, split: str) -> list[str]:
-        """Those of a split whose speaker has a voice."""
-        found = [u.utt_id for u in self.rows if u.split == split and u.speaker in self.voices]
+        """Those of a split; to be trained on, their speaker has to have a voice."""
+        known = [u for u in self.rows if u.speaker in self.voices or split != "train"]
+        found = [u.utt_id for u in known if u.split == split]
         if not found:
             raise InputError(
                 f"{self.place['manifest']}: no utterance of split '{split}'; give the corpus one (corpora: splits)"
@@ -173,7 +174,8 @@ def told(batch: Batch, speakers: Mapping[str, str], names: Sequence[str]) -> Bat
         n = 2 * n_units
         condition[row, :n] = columns(f0[row, :n], energy[row, :n])
     batch["condition"] = torch.from_numpy(condition)
-    batch["voice"] = torch.tensor([names.index(speakers[utt_id]) for utt_id in batch["utt_id"]])
+    numbers = {name: number for number, name in enumerate(names)}
+    batch["voice"] = torch.tensor([numbers.get(speakers[utt_id], len(names)) for utt_id in batch["utt_id"]])
     return batch
 
 
