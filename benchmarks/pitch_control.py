@@ -2,8 +2,8 @@
 
     python benchmarks/pitch_control.py --run RUN --vocoder RUN --corpus FOLDER --voice NAME [--n 20] [--transpose 12]
 
-`--corpus` is a folder with recordings of speech, to be spoken with a voice of the run. A run that hears no pitch is
-asked for nothing, and measured against the same contours: what its pitch would have to be. Prints, as it is and
+`--corpus` is a folder with recordings of speech, to be spoken with a voice of the run. A run that is told no
+contour is asked for nothing, and measured against the same: what its pitch would have to be. Prints, as it is and
 transposed, the correlation of log F0 over frames that are voiced in both, and the median distance in semitones.
 """
 
@@ -38,7 +38,7 @@ def main() -> None:
     converter = Converter.load(args.run, args.vocoder)
     files = recordings([args.corpus], "--corpus")
     chosen = files[:: max(1, len(files) // args.n)][: args.n]
-    print(f"{len(chosen)} recordings to {args.voice}; the run hears {'a' if converter.conditioned else 'no'} pitch")
+    print(f"{len(chosen)} recordings to {args.voice}; the run is told {'a' if converter.conditioned else 'no'} contour")
     for transpose in args.transpose:
         correlations, distances = [], []
         for path in chosen:
@@ -49,6 +49,10 @@ def main() -> None:
             semitones = 12 * np.log2(made[both] / asked[both])
             distances.append(float(np.median(semitones)))
             correlations.append(float(np.corrcoef(np.log(asked[both]), np.log(made[both]))[0, 1]))
+        if not distances:
+            raise SystemExit(
+                f"{args.corpus}: expected {LEAST_FRAMES} frames voiced in both, found fewer in all; give speech"
+            )
         low, high = np.percentile(distances, [10, 90])
         spread = f"({low:+.2f} to {high:+.2f} in the middle 80 %)"
         print(

@@ -220,6 +220,18 @@ def test_over_a_mel_the_envelope_is_the_mel_without_its_harmonics():
     assert torch.allclose((slow + fast) @ network.lifter, slow, atol=1e-4)
 
 
+def test_in_mixed_precision_the_envelope_over_a_mel_is_not_rounded(monkeypatch):
+    torch.manual_seed(0)
+    network, x = MelSourceFilter(32, hop=160, width=16, depth=1, quefrencies=8).eval(), units(40, 0, 32)
+    given = []
+    monkeypatch.setattr(SourceFilter, "synthesise", lambda self, made, source, noise: given.append(made))
+    network(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network(x)
+    full, mixed = given
+    assert mixed.dtype == torch.float32 and torch.equal(mixed, full)
+
+
 def test_over_a_mel_the_pitch_is_that_of_the_last_columns():
     torch.manual_seed(0)
     network = MelSourceFilter(32, hop=160, width=16, depth=1, quefrencies=8).eval()

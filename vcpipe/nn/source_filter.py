@@ -197,7 +197,8 @@ class MelSourceFilter(SourceFilter):
     def synthesise(self, units: Tensor, source: Tensor, noise: Tensor) -> Tensor:
         """`(B, T, mels + 2)` units, and source and noise as of `SourceFilter`, to `(B, 1, hop * T)`."""
         mel, f0 = units[..., :-2], units[..., -2:]
-        power = 2 * (mel @ self.lifter.to(mel.dtype))
+        with torch.autocast(units.device.type, enabled=False):  # what is rounded here is heard as gain
+            power = 2 * (mel.float() @ self.lifter.float())
         return super().synthesise(torch.cat([mel, power, f0], dim=-1), source, noise)
 
 

@@ -1,5 +1,6 @@
 # Soft-VC: units, pitch and dynamics -> mels of the voices of a corpus -> vocoder -> conversions
 from vcpipe.systems.softvc import config as softvc
+from vcpipe.systems.softvc import slices
 
 SOFTVC = CONFIG.systems["softvc"]
 SOFTVC_COPY = SOFTVC.copy_in(CONFIG)
@@ -207,12 +208,14 @@ rule train_soft_acoustic:
         "results/runs/soft_acoustic/model.safetensors",
 
 
-rule train_pitdyn:
-    input:
-        f"results/runs/{softvc.run_name(SOFTVC.condition)}/model.safetensors",
+if SOFTVC.condition != "none":
+
+    rule train_pitdyn:
+        input:
+            f"results/runs/{softvc.run_name(SOFTVC.condition)}/model.safetensors",
 
 
-if SOFTVC.refine:
+if SOFTVC.refine and SOFTVC.condition != "none":
 
     rule refine_pitdyn:
         input:
@@ -245,12 +248,14 @@ rule train_soft_vocoder:
 
 rule render_softvc:
     input:
-        run=lambda wildcards: multiext(f"{SOFTVC.run_of(wildcards.row)}/", "model.safetensors", "config.json"),
+        run=lambda wildcards: expand(
+            "{folder}/{name}",
+            folder=slices.acoustic_of_row(SOFTVC, wildcards.row),
+            name=["model.safetensors", "config.json"],
+        ),
         vocoder=multiext("results/runs/soft_vocoder/", "model.safetensors", "config.json"),
         manifest=f"{audio_folder('softvc', EVALUATED)}/manifest.csv",
-        streams=lambda wildcards: feature_shards(
-            SOFTVC.streams_of(SOFTVC.condition_of(wildcards.row)).values(), EVALUATED
-        ),
+        streams=lambda wildcards: feature_shards(slices.streams_of_row(SOFTVC, wildcards.row).values(), EVALUATED),
         trials=TRIALS,
     output:
         pairs="results/demo/{row}/pairs.jsonl",
@@ -264,11 +269,11 @@ rule render_softvc:
     threads: 2
     params:
         cfg=lambda wildcards: canonical(softvc.render_slice(CONFIG, wildcards.row)),
-        run=lambda wildcards, input: SOFTVC.run_of(wildcards.row),
+        run=lambda wildcards, input: softvc.option("run", slices.acoustic_of_row(SOFTVC, wildcards.row)),
         streams=lambda wildcards, input: stream_options(
-            SOFTVC.streams_of(SOFTVC.condition_of(wildcards.row)), f"results/features/{{feature}}/{EVALUATED}"
+            slices.streams_of_row(SOFTVC, wildcards.row), f"results/features/{{feature}}/{EVALUATED}"
         )(wildcards, input),
     shell:
-        "vcpipe softvc render --slice {params.cfg:q} --run {params.run:q} --vocoder results/runs/soft_vocoder "
+        "vcpipe softvc render --slice {params.cfg:q} {params.run:q} --vocoder results/runs/soft_vocoder "
         "--manifest {input.manifest:q} --trials {input.trials:q} --out {output.pairs:q} --threads {threads} "
         "{params.streams:q} 2> {log:q}"

@@ -113,7 +113,7 @@ def vocoder(folder: Path, generator: str = "mel_source_filter_small") -> Path:
         "generator": settings.model_dump(mode="json"),
         "training": TrainingSettings(steps=1).model_dump(mode="json"),
         "units": {"grid": "16000/160", "dim": dim},
-        "features": {"mel": FEATURES["mel"].content(), "f0": FEATURES["f0"].content()},
+        "features": {name: FEATURES[name].content() for name in (("mel", "f0") if pitched else ("mel",))},
     }
     runs.publish(folder / "vocoder", {"model": (dict(network.state_dict()), 1)}, [], about, {})
     return folder / "vocoder"

@@ -120,3 +120,42 @@ def test_who_is_no_voice_of_the_model_is_the_mean_of_all() -> None:
     units = torch.randn(1, 4, 4)
     heard = [model.heard(units, None, None, torch.tensor([voice])) for voice in range(4)]
     assert torch.allclose(heard[3], torch.stack(heard[:3]).mean(dim=0), atol=1e-6)
+
+
+def loud(kind: type[Continuous] | type[Quantised], decoder: str = "lstm") -> Acoustic:
+    """A model of two voices whose head and voices say something."""
+    torch.manual_seed(0)
+    settings = SMALL.model_copy(update={"decoder": decoder})
+    model = Acoustic(settings, 4, 5, condition=kind(SMALL.channels, 2), n_voices=2).eval()
+    assert isinstance(model.condition, Continuous | Quantised)
+    assert model.voices is not None
+    torch.nn.init.normal_(model.condition.out.weight)
+    torch.nn.init.normal_(model.voices.weight)
+    return model
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "parallel"])
+@pytest.mark.parametrize("kind", [Continuous, Quantised])
+def test_voice_pitch_and_loudness_reach_the_mel(kind: type[Continuous] | type[Quantised], decoder: str) -> None:
+    model, units = loud(kind, decoder), torch.randn(1, 7, 4)
+    made = model.generate(units, spoken(14)[None], torch.tensor([0]))
+    quiet = spoken(14) + torch.tensor([0.0, 0.0, -15.0])
+    others = [(spoken(14), 1), (spoken(14, 300.0), 0), (quiet, 0)]
+    for condition, voice in others:
+        assert (model.generate(units, condition[None], torch.tensor([voice])) - made).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("decoder", ["lstm", "parallel"])
+@pytest.mark.parametrize("kind", [Continuous, Quantised])
+def test_padding_changes_nothing_of_what_is_told(kind: type[Continuous] | type[Quantised], decoder: str) -> None:
+    model = loud(kind, decoder)
+    units, mels, lengths, voice = (
+        torch.randn(2, 6, 4),
+        torch.randn(2, 12, 5),
+        torch.tensor([6, 3]),
+        torch.tensor([0, 1]),
+    )
+    condition = torch.stack([spoken(12), torch.cat([spoken(6, 200.0), torch.zeros(6, 3)])])
+    both = model(units, mels, lengths, condition, voice)
+    alone = model(units[1:, :3], mels[1:, :6], lengths[1:], condition[1:, :6], voice[1:])
+    assert torch.allclose(both[1, :6], alone[0], atol=1e-5)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.systems.softvc import made_up
 from vcpipe.errors import InputError
 from vcpipe.systems.softvc import task
-from vcpipe.systems.softvc.checkpoints import Base, published
+from vcpipe.systems.softvc.checkpoints import published
 from vcpipe.systems.softvc.train import train_acoustic
 from vcpipe.training import runs
 from vcpipe.vocoders.checkpoints import load_generator
@@ -70,12 +70,6 @@ def test_what_does_not_fit_is_named(tmp_path: Path, change: Any, words: str) -> 
     torch.save(tensors, tmp_path / "model.pt")
     with pytest.raises(InputError, match=words):
         published(tmp_path / "model.pt", made_up.made_by(), 1)
-
-
-def test_a_base_of_another_model_is_refused(tmp_path: Path) -> None:
-    run = made_up.train(tmp_path, made_up.write_corpus(tmp_path / "corpus"))
-    with pytest.raises(InputError, match="key 'condition': expected quantised, found continuous"):
-        Base(run, made_up.made_by("quantised"))
 
 
 def test_the_published_vocoder_fits_its_preset(tmp_path: Path) -> None:

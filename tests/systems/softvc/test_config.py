@@ -25,7 +25,12 @@ from vcpipe.systems.softvc.config import (
 
 RAW: dict[str, Any] = {
     "corpora": {"large": {"kind": "folder", "root": "x"}, "small": {"kind": "folder", "root": "y", "shards": 1}},
-    "audio": {"16k": {}, "16k_moved": {"rate": 16000, "augment": {"pitch": [-12, 12]}}},
+    "audio": {
+        "16k": {},
+        "16k_moved": {"rate": 16000, "augment": {"pitch": [-12, 12]}},
+        "16k_louder": {"rate": 16000, "augment": {"gain_db": [0, 6]}},
+        "16k_levelled": {"rate": 16000, "loudness": {"kind": "rms", "level": -20}},
+    },
     "features": {
         "tiny": {"kind": "tiny_random", "audio": "16k"},
         "units": {"kind": "kmeans", "of": "tiny", "corpus": "large"},
@@ -42,6 +47,16 @@ RAW: dict[str, Any] = {
         "rms": {"kind": "energy", "hop": 160, "measure": "rms", "audio": "16k"},
         "mel_f0": {"kind": "joined", "of": ["mel", "f0"]},
         "f0_mel": {"kind": "joined", "of": ["f0", "mel"]},
+        "mel_units": {"kind": "joined", "of": ["mel_20ms", "f0_20ms"]},
+        "of_joined": {"kind": "kmeans", "of": "mel_units", "corpus": "large"},
+        "soft_of_joined": {"kind": "soft_units", "of": ["mel_units", "of_joined"], "corpus": "large"},
+        "log_f0": {"kind": "log_f0", "of": "f0_20ms"},
+        "moved_tiny": {"kind": "tiny_random", "audio": "16k_moved"},
+        "moved_units": {"kind": "kmeans", "of": "moved_tiny", "corpus": "large"},
+        "moved_whisper": {"kind": "whisper_tiny_en", "audio": "16k_moved"},
+        "moved_f0_20ms": {"kind": "f0", "method": "praat", "hop": 320, "audio": "16k_moved"},
+        "moved_energy_20ms": {"kind": "energy", "hop": 320, "audio": "16k_moved"},
+        "louder_energy": {"kind": "energy", "hop": 160, "audio": "16k_louder"},
         "moved_mel": {"kind": "mel", "preset": "softvc", "audio": "16k_moved"},
         "moved_f0": {"kind": "f0", "method": "praat", "audio": "16k_moved"},
         "moved_energy": {"kind": "energy", "hop": 160, "audio": "16k_moved"},
@@ -77,6 +92,35 @@ def config(**softvc: Any) -> Any:
         ({"f0": "f0_20ms"}, "softvc.f0.*grid 16000/320, softvc.mel on 16000/160"),
         ({"energy": "rms"}, "softvc.energy.*measure rms_db, rms has rms"),
         ({"variants": [{**MOVED, "f0": "energy"}]}, "softvc.variants.0.f0.*kind f0"),
+        (
+            {"variants": [{**MOVED, "energy": "louder_energy"}]},
+            "'softvc.variants.0': .* of one copy .* found 16k_louder and 16k_moved",
+        ),
+        ({"variants": [MOVED, {**MOVED, "f0": "f0"}]}, "'softvc.variants.1': .* found 16k and 16k_moved"),
+        (
+            {"variants": [{"mel": "mel", "f0": "f0", "energy": "energy"}]},
+            "'softvc.variants.0': .* another copy than softvc.mel's, found 16k",
+        ),
+        (
+            {"refine": {"corpus": "small", "variants": [{**MOVED, "mel": "mel"}]}},
+            "'softvc.refine.variants.0': .* found 16k and 16k_moved",
+        ),
+        ({"units": "moved_tiny"}, "'softvc.units': .* augment .* found 16k_moved and 16k"),
+        ({"units": "moved_units"}, "'softvc.units': .* augment .* found 16k_moved and 16k"),
+        ({"f0": "moved_f0"}, "'softvc.f0': .* augment .* found 16k_moved and 16k"),
+        ({"energy": "louder_energy"}, "'softvc.energy': .* augment .* found 16k_louder and 16k"),
+        ({"literal": {**LITERAL, "encoder": "moved_whisper"}}, "'softvc.literal.encoder': .* augment"),
+        ({"literal": {**LITERAL, "pits": "moved_f0_20ms"}}, "'softvc.literal.pits': .* augment"),
+        ({"literal": {**LITERAL, "dyns": "moved_energy_20ms"}}, "'softvc.literal.dyns': .* augment"),
+        ({"units": "mel_units"}, "'softvc.units': .* found mel_units of kind joined, made of mel_20ms and f0_20ms"),
+        ({"units": "log_f0"}, "'softvc.units': .* found log_f0 of kind log_f0, made of f0_20ms"),
+        ({"units": "of_joined"}, "'softvc.units': .* found of_joined of kind kmeans, made of mel_units"),
+        ({"units": "soft_of_joined"}, "'softvc.units': .* found soft_of_joined of kind soft_units, made of mel_units"),
+        ({"refine": {"corpus": "large"}}, "'softvc.refine.corpus': expected another corpus than softvc.corpus"),
+        (
+            {"refine": {"corpus": "small", "training": {"preset": "refine", "init": "bshall.pt"}}},
+            "'softvc.refine.training.init': .* goes on from the run .* found bshall.pt",
+        ),
         ({"refine": {"corpus": "smal"}}, "softvc.refine.corpus.*did you mean 'small'"),
         ({"refine": {"corpus": "small", "mix": 1.0}}, "softvc.refine.mix"),
         ({"model": {"preset": "smal"}}, "no preset 'smal'.*small"),
@@ -132,6 +176,44 @@ def test_a_variant_is_measured_as_what_it_is_a_variant_of() -> None:
     raw["softvc"]["variants"] = [MOVED]
     with pytest.raises(InputError, match=r"softvc.variants.0.mel.*measured as mel is, found fmax 7000.0 and 8000.0"):
         load(raw)
+
+
+@pytest.mark.parametrize(
+    ("key", "found"),
+    [
+        ("centre", "start"),
+        ("pad", "zeros"),
+        ("power", 2),
+        ("log", "none"),
+        ("pre_emphasis", 0.5),
+        ("epsilon", 1e-9),
+        ("fmin", 50.0),
+        ("win", 800),
+        ("fmax", 7000.0),
+        ("mels", 63),
+    ],
+)
+def test_a_mel_that_griffin_lim_and_pulses_would_hear_otherwise_is_refused(key: str, found: object) -> None:
+    raw = copy.deepcopy(RAW)
+    raw["features"]["mel"][key] = found
+    load(raw)  # a vocoder without a source reads any mel
+    raw["softvc"]["vocoder"] = PITCHED
+    with pytest.raises(InputError, match=rf"'softvc\.mel': .* {key} .*, found {found} .* features\.mel\.{key}"):
+        load(raw)
+
+
+def test_a_vocoder_with_a_source_reads_every_mel_of_that_definition() -> None:
+    raw = copy.deepcopy(RAW)
+    raw["softvc"]["vocoder"] = PITCHED
+    for fmax, mels in ((8000.0, 128), (None, 64)):
+        raw["features"]["mel"] |= {"fmax": fmax, "mels": mels}
+        assert load(raw).features["mel"].dim == mels
+
+
+def test_the_parts_may_be_of_copies_that_differ_in_what_is_done_to_the_sound() -> None:
+    raw = copy.deepcopy(RAW)
+    raw["features"]["tiny"]["audio"] = "16k_levelled"
+    assert load(raw).copy_of("units") == "16k_levelled"
 
 
 def test_a_run_depends_on_its_own_settings_and_no_other() -> None:

@@ -16,7 +16,7 @@ from vcpipe.errors import InputError
 from vcpipe.features import f0, mel
 from vcpipe.systems.softvc.cli import app
 from vcpipe.systems.softvc.config import ConvertSettings
-from vcpipe.systems.softvc.converter import Converter, Ear
+from vcpipe.systems.softvc.converter import Converter, Ear, MelVocoder
 from vcpipe.training import runs
 
 
@@ -68,12 +68,12 @@ def test_the_contour_is_brought_to_the_voice_and_transposed(converter: Converter
 def test_the_vocoder_hears_the_pitch_of_the_mel() -> None:
     fine, pitch = mel.Settings(preset="softvc"), f0.load(f0.Settings(method="praat", ceil_hz=600))
     frames = mel.load(fine, made_up.CPU)(torch.from_numpy(buzz(1.0, 180.0)))
-    heard = Ear(fine, fine.dim + 2, pitch)(frames)
+    heard = Ear(fine, pitch)(frames)
     assert torch.equal(heard[:, :-2], frames)
     voiced = heard[:, -1] > 0
     assert 0.2 < voiced.float().mean() < 0.8
     assert heard[voiced, -2].median() == pytest.approx(180.0, rel=0.02)
-    assert torch.equal(Ear(fine, fine.dim, pitch)(frames), frames)
+    assert torch.equal(Ear(fine)(frames), frames)
 
 
 @pytest.mark.parametrize(
@@ -101,15 +101,44 @@ def test_a_recording_of_less_than_a_frame_is_refused(converter: Converter) -> No
         converter(torch.zeros(300), "low")
 
 
-def test_a_vocoder_of_another_mel_is_refused(folder: Path, tmp_path: Path) -> None:
+def edited(folder: Path, out: Path, features: dict[str, Any]) -> Path:
+    """The vocoder's run folder with other features in its slice."""
+    out.mkdir()
+    (out / "model.safetensors").symlink_to(folder / "vocoder/model.safetensors")
     info = runs.read_info(folder / "vocoder")
-    (tmp_path / "vocoder").mkdir()
-    for name in ("model.safetensors", "config.json"):
-        (tmp_path / "vocoder" / name).write_bytes((folder / "vocoder" / name).read_bytes())
-    info["slice"]["features"]["mel"]["fmax"] = 7000.0
-    (tmp_path / "vocoder/config.json").write_text(json.dumps(info))
-    with pytest.raises(InputError, match=r"another mel .*fmax 7000.0 for 8000.0"):
-        Converter.load(folder / "continuous/run", tmp_path / "vocoder")
+    info["slice"]["features"] = features
+    (out / "config.json").write_text(json.dumps(info))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "words"),
+    [
+        ("mel", "fmax", 7000.0, r"another mel than .*fmax 7000.0 for 8000.0"),
+        ("f0", "ceil_hz", 500.0, r"another f0 than .*ceil_hz 500.0 for 600.0"),
+    ],
+)
+def test_a_vocoder_of_another_mel_or_pitch_is_refused(
+    folder: Path, tmp_path: Path, name: str, key: str, value: float, words: str
+) -> None:
+    features = runs.read_info(folder / "vocoder")["slice"]["features"]
+    features[name][key] = value
+    with pytest.raises(InputError, match=words):
+        Converter.load(folder / "continuous/run", edited(folder, tmp_path / "vocoder", features))
+
+
+def test_a_vocoder_that_does_not_say_what_it_reads_is_refused(folder: Path, tmp_path: Path) -> None:
+    features = runs.read_info(folder / "vocoder")["slice"]["features"]
+    with pytest.raises(InputError, match="found 18 columns and mel; make it again"):
+        MelVocoder.load(edited(folder, tmp_path / "pitchless", {"mel": features["mel"]}))
+    with pytest.raises(InputError, match="found 18 columns and no features; make it again"):
+        MelVocoder.load(edited(folder, tmp_path / "other", {}))
+
+
+def test_a_vocoder_hears_by_its_own_pitch_which_one_without_a_pitch_has_not(folder: Path) -> None:
+    pitched, plain = (MelVocoder.load(folder / name) for name in ("vocoder", "plain/vocoder"))
+    assert set(pitched.models) == {"mel", "f0", "vocoder"} and set(plain.models) == {"mel", "vocoder"}
+    assert (pitched.ear.f0 is None, plain.ear.f0 is None) == (False, True)
 
 
 def test_a_run_of_another_task_is_refused(folder: Path) -> None:

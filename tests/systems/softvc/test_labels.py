@@ -8,10 +8,15 @@ from vcpipe.errors import InputError
 from vcpipe.features import energy, f0
 from vcpipe.settings import check
 from vcpipe.systems.softvc.classifier_settings import ClassifierSettings
-from vcpipe.systems.softvc.labels import class_hz, classes_of, dynamics_classes, pitch_classes
+from vcpipe.systems.softvc.labels import classes_of, dynamics_classes, pitch_classes
 
 SETTINGS = ClassifierSettings()
 TIMES = np.arange(16000) / 16000
+
+
+def class_hz(classes, settings):
+    """The middle of each class in Hz, 0 where unvoiced."""
+    return torch.where(classes > 0, settings.low_hz * 2 ** ((classes - 0.5) / 12), 0.0)
 
 
 def heard(wave, **settings):

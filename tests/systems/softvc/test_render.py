@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from typer.testing import CliRunner
 
 from tests.systems.softvc import made_up
 from vcpipe.errors import InputError
+from vcpipe.systems.softvc.cli import app
 from vcpipe.systems.softvc.config import ConvertSettings, RowSettings
-from vcpipe.systems.softvc.converter import Converter
+from vcpipe.systems.softvc.converter import Converter, MelVocoder
 from vcpipe.systems.softvc.render import render
 
 TRIALS = "source,target,references\nlow-0,high,others\nhigh-0,low,others\n"
@@ -29,16 +31,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rendered(folder: Path, out: Path, trials: Path | None = None, **row: Any) -> list[dict[str, Any]]:
+    """The lines of a row; a resynthesis is given the vocoder and the mels alone."""
+    alone = row.get("resynthesis", False)
+    read = ("mel",) if alone else tuple(made_up.FEATURES)
     made_by = {
         "row": RowSettings(**row).model_dump(mode="json", exclude={"convert", "condition", "refined"}),
         "convert": ConvertSettings().model_dump(mode="json"),
         "wav": made_up.WAV,
-        **{name: made_up.reads(name) for name in made_up.FEATURES},
+        **{name: made_up.reads(name) for name in read},
     }
-    folders = {name: folder / "corpus" / name for name in made_up.FEATURES}
+    folders = {name: folder / "corpus" / name for name in read}
     manifest = folder / "corpus/manifest.csv"
     files = (
-        folder / "run",
+        None if alone else folder / "run",
         folder / "vocoder",
         manifest,
         folders,
@@ -79,14 +84,54 @@ def test_the_contour_is_moved_by_the_speakers_other_recordings(
 def test_resynthesis_speaks_the_sources_own_mel(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[torch.Tensor] = []
 
-    def speak(self: Converter, mel: torch.Tensor, loudness: float) -> np.ndarray:
+    def speak(self: MelVocoder, mel: torch.Tensor, loudness: float) -> np.ndarray:
         heard.append(mel)
         return np.zeros(3200, np.float32)
 
-    monkeypatch.setattr(Converter, "speak", speak)
+    monkeypatch.setattr(MelVocoder, "speak", speak)
     rendered(folder, tmp_path / "row", resynthesis=True)
     assert sorted(len(mel) for mel in heard) == [50, 50]
     assert all(mel.shape[1] == 16 for mel in heard)
+
+
+def test_a_resynthesis_needs_no_acoustic_model_and_counts_none(folder: Path, tmp_path: Path) -> None:
+    made_by = {
+        "row": RowSettings(resynthesis=True).model_dump(mode="json", exclude={"convert", "condition", "refined"}),
+        "convert": {"loudness_lufs": -16.0},
+        "wav": made_up.WAV,
+        "mel": made_up.reads("mel"),
+    }
+    command = ["render", "--slice", json.dumps(made_by), "--vocoder", folder / "vocoder", "--device", "cpu"]
+    command += ["--manifest", folder / "corpus/manifest.csv", "--mel", folder / "corpus/mel"]
+    command += ["--trials", folder / "trials.csv", "--out", tmp_path / "row/pairs.jsonl", "--threads", 1]
+    result = CliRunner().invoke(app, [str(part) for part in command], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    about = json.loads((tmp_path / "row/system.json").read_text())
+    assert set(about["models"]) == {"vocoder", "mel", "f0"}
+    network = MelVocoder.load(folder / "vocoder").network
+    assert about["parameters"] == sum(p.numel() for p in network.parameters())
+    assert about["run"] == str(folder / "vocoder")
+    for name in ("low-0", "high-0"):
+        assert any(name in path.name for path in (tmp_path / "row/audio").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("resynthesis", "given", "words"),
+    [
+        (True, ["mel", "f0"], "--mel: expected for a resynthesis, found --f0, --mel"),
+        (True, ["run", "mel"], "found --mel, --run; give those and no others"),
+        (False, ["mel"], "--energy, --f0, --mel, --run, --units: expected for a conversion, found --mel"),
+    ],
+)
+def test_options_that_are_not_those_of_the_row_are_refused(
+    folder: Path, tmp_path: Path, resynthesis: bool, given: list[str], words: str
+) -> None:
+    made_by = {"row": {"resynthesis": resynthesis}, "convert": {}, "wav": made_up.WAV}
+    folders = {name: folder / "corpus" / name for name in given if name != "run"}
+    run = folder / "run" if "run" in given else None
+    files = (folder / "corpus/manifest.csv", folders, folder / "trials.csv", tmp_path / "pairs.jsonl")
+    with pytest.raises(InputError, match=words):
+        render(made_by, run, folder / "vocoder", *files, made_up.CPU, 1)
 
 
 def test_the_same_speaker_row_turns_every_source_into_its_own_voice(folder: Path, tmp_path: Path) -> None:

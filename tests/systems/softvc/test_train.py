@@ -25,8 +25,9 @@ def test_a_run_folder_speaks_with_the_voices_of_its_corpus(
     run = made_up.train(tmp_path, place, condition)
     trained, info = runs.load(run, task)
     assert isinstance(trained, task.Trained)
-    assert list(info["facts"]["voices"]) == ["high", "low"]
-    assert info["facts"]["voices"]["low"]["median_log_f0"] < info["facts"]["voices"]["high"]["median_log_f0"]
+    assert list(task.voices_of(info)) == ["high", "low"]
+    voices = task.voices_of(info)
+    assert voices["low"].median_log_f0 < voices["high"].median_log_f0
     assert trained.acoustic.voices is not None
     assert (trained.acoustic.condition is None) == (condition == "none")
     told = torch.tensor([[5.0, 1.0, -20.0]]).expand(1, 8, 3)
@@ -64,23 +65,49 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, place:
 
 def test_a_refined_run_keeps_its_voices_and_learns_another(tmp_path: Path, place: dict[str, Any]) -> None:
     base = made_up.train(tmp_path, place)
-    other = made_up.write_corpus(tmp_path / "mine", {"mine": 160.0})
+    other = made_up.write_corpus(tmp_path / "mine", {"ana": 160.0})  # a name before those of the others
     made_by = {**made_up.made_by(corpora=2, lr=1e-9, ema=None), "from": made_up.made_by()}
     train_acoustic(made_by, [other, place], tmp_path / "state2", tmp_path / "refined", made_up.CPU, base=base)
     before, after = (runs.load(folder, task)[0].acoustic for folder in (base, tmp_path / "refined"))
-    assert list(runs.read_info(tmp_path / "refined")["facts"]["voices"]) == ["high", "low", "mine"]
+    voices = task.voices_of(runs.read_info(tmp_path / "refined"))
+    assert list(voices) == ["high", "low", "ana"]
     assert torch.allclose(after.voices.weight[:2], before.voices.weight, atol=1e-6)
     assert torch.allclose(after.voices.weight[2], before.voices.weight.mean(dim=0), atol=1e-6)
+    means = [voice.energy_mean_db for voice in voices.values()]
+    assert after.condition.energy[:3, 0].tolist() == pytest.approx(means, rel=1e-5)
     assert torch.equal(after.condition.pitch, before.condition.pitch)
     units, told = torch.randn(1, 4, 64), torch.tensor([[5.0, 1.0, -20.0]]).expand(1, 8, 3)
     same = [model.generate(units, told, torch.tensor([1])) for model in (before, after)]
     assert torch.allclose(*same, atol=1e-4)
 
 
+def test_a_run_goes_on_only_from_the_one_that_its_slice_names(tmp_path: Path, place: dict[str, Any]) -> None:
+    base = made_up.train(tmp_path, place)
+    other = {**made_up.made_by(), "from": made_up.made_by(steps=7)}
+    with pytest.raises(InputError, match=r"run: made under other settings: training.steps is 3 .*says 7"):
+        train_acoustic(other, [place], tmp_path / "state2", tmp_path / "refined", made_up.CPU, base=base)
+    for made_by, given in ((other, None), (made_up.made_by(), base)):
+        with pytest.raises(InputError, match="--base: expected for a slice that goes on"):
+            train_acoustic(made_by, [place], tmp_path / "state2", tmp_path / "refined", made_up.CPU, base=given)
+
+
+def test_a_model_of_units_that_the_slice_does_not_name_is_refused(tmp_path: Path, place: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="--units: expected for units that a fitted model makes"):
+        train_acoustic(
+            made_up.made_by(),
+            [place],
+            tmp_path / "state",
+            tmp_path / "run",
+            made_up.CPU,
+            units=tmp_path / "m.safetensors",
+        )
+
+
 def test_the_decoder_stays_as_it_is_while_it_is_frozen(tmp_path: Path, place: dict[str, Any]) -> None:
     base = made_up.train(tmp_path, place)
     for steps, frozen in ((2, True), (4, False)):
-        made_by = {**made_up.made_by(steps=steps, freeze_decoder=2, ema=None, weight_decay=0.0), "from": {}}
+        made_by = made_up.made_by(steps=steps, freeze_decoder=2, ema=None, weight_decay=0.5)
+        made_by["from"] = made_up.made_by()
         out = tmp_path / f"run{steps}"
         train_acoustic(made_by, [place], tmp_path / f"state{steps}", out, made_up.CPU, base=base)
         before, after = (runs.load(folder, task)[0].acoustic.state_dict() for folder in (base, out))
@@ -112,7 +139,7 @@ def test_held_out_strangers_are_validated_on(tmp_path: Path) -> None:
         Path(place["statistics"]),
     )
     run = made_up.train(tmp_path, place)
-    assert list(runs.read_info(run)["facts"]["voices"]) == ["high", "low"]
+    assert list(task.voices_of(runs.read_info(run))) == ["high", "low"]
     assert runs.read_info(run)["best"]["score"] > 0
 
 

@@ -55,6 +55,21 @@ def test_a_row_of_condition_literal_makes_both_classifiers_and_its_shards(projec
     assert {names for rule, names in jobs if rule == "train_acoustic"} == {"pitdyn_literal"}
 
 
+def test_a_resynthesis_asks_for_the_vocoder_and_the_mel_alone(project: Project) -> None:
+    jobs = project.planned("results/demo/softvc_resynthesis/pairs.jsonl", keys=("feature",))
+    assert {("train_soft_vocoder", ""), ("extract", "mel")} < jobs
+    assert {feature for rule, feature in jobs if rule == "extract"} == {"mel"}
+    assert not {rule for rule, _ in jobs} & {"train_acoustic", "soft_statistics", "derive", "fit"}
+
+
+def test_without_a_condition_there_is_no_pitdyn(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    softvc = {**project.config["softvc"], "condition": "none"}
+    monkeypatch.setattr(project, "config", {**project.config, "softvc": softvc})
+    for target in ("train_pitdyn", "refine_pitdyn"):
+        assert "MissingRuleException" in project.snakemake("--dry-run", target, check=False)
+    assert ("train_acoustic", "soft_acoustic") in project.planned("train_soft_acoustic", keys=("acoustic",))
+
+
 def test_no_other_condition_makes_them(project: Project) -> None:
     rules = {rule for rule, _ in project.planned("train_pitdyn", "train_soft_acoustic", "refine_pitdyn")}
     assert "train_acoustic" in rules

@@ -28,7 +28,8 @@ class Acoustic(nn.Module):
         in_dim: D; of discrete units the width of their embedding.
         mels: bands.
         n_units: how many discrete units there are; 0 for soft units.
-        condition: module that makes `(B, 2n, channels)` of what the decoder is told beside the units.
+        condition: module that makes `(B, 2n, channels)` of what the decoder is told beside the units, of whom, and of a
+            mask `(B, 2n, 1)` of the frames that count, or None.
         n_voices: how many voices the model speaks with.
     """
 
@@ -84,7 +85,8 @@ class Acoustic(nn.Module):
         if self.condition is not None:
             assert condition is not None, "the model reads a condition"
             assert voice is not None, "the model reads a condition: of which voice?"
-            heard = heard + self.condition(condition, voice)
+            mask = None if lengths is None else _mask(condition.shape[1], 2 * lengths)[..., None]
+            heard = heard + self.condition(condition, voice, mask)
         return heard
 
     @torch.inference_mode()

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 
 from vcpipe.errors import InputError
+from vcpipe.settings import canonical
+from vcpipe.store import difference
 from vcpipe.systems.softvc import task
 from vcpipe.systems.softvc.statistics import Voice
 from vcpipe.training import runs
@@ -28,20 +30,20 @@ class Base:
 
     Args:
         folder: of its run.
-        made_by: slice of the run that goes on; what the model is must be the same.
+        made_by: slice of the run that goes on `from` it.
+
+    Raises:
+        InputError: when the folder is of another run than the slice says.
     """
 
     def __init__(self, folder: Path, made_by: Mapping[str, Any]):
         trained, info = runs.load(folder, task)
         assert isinstance(trained, task.Trained)
-        for key in ("condition", "model", "units", "mel"):
-            if info["slice"][key] != made_by[key]:
-                raise InputError(
-                    f"{folder}: key '{key}': expected {made_by[key]}, found {info['slice'][key]}; start from a run of "
-                    "the same model"
-                )
+        if canonical(info["slice"]) != canonical(made_by["from"]):
+            words = difference(info["slice"], made_by["from"])
+            raise InputError(f"{folder}: made under other settings: {words}; train it again with snakemake")
         self.tensors = trained.acoustic.state_dict()
-        self.voices = {name: Voice(**voice) for name, voice in info["facts"]["voices"].items()}
+        self.voices = task.voices_of(info)
         self.together = Voice(**info["facts"]["corpus"])
 
     def weights(self, n_new: int) -> dict[str, Tensor]:

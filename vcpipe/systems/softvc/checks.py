@@ -8,28 +8,31 @@ from vcpipe.sections import check_name
 from vcpipe.settings import DerivedSettings
 from vcpipe.systems.softvc.classifier_settings import GRID, check_encoder
 from vcpipe.systems.softvc.literal_settings import PITDYN
-from vcpipe.systems.softvc.settings import FIXED_ROWS, MOVED, OF_CONDITION, ConvertSettings, Settings
+from vcpipe.systems.softvc.settings import FIXED_ROWS, MOVED, OF_CONDITION, ConvertSettings, Settings, Variant
 from vcpipe.vocoders.config import PITCHED, check_rates, generator_settings
+
+FITTED = ("soft_units", "kmeans")
+"""Derived units whose model a run folder takes along, to make them of what an extractor gives."""
+SUNG = {"centre": "cell", "pad": "reflect", "power": 1, "log": "ln", "pre_emphasis": 0, "epsilon": 0, "fmin": 0}
+"""What `vcpipe.nn.griffinlim` and `vcpipe.nn.source_filter.MelSourceFilter` take a mel for, from 0 Hz to half the rate
+and with a window as long as the transform."""
+LEAST_MELS = 64
+"""Bands that tell harmonics apart, which the pitch is heard by; it was measured with 128."""
 
 
 def check(config: Config) -> None:
     """What would otherwise fail hours later: unknown names, grids that do not zip, rates that miss the hop."""
     softvc: Settings = config.systems["softvc"]
     config.corpus(softvc.corpus, "softvc.corpus")
-    if softvc.refine:
-        config.corpus(softvc.refine.corpus, "softvc.refine.corpus")
     config.feature(softvc.mel, "softvc.mel")
     for key, kind in {"mel": "mel", "f0": "f0", "energy": "energy"}.items():
         _check_kind(config, getattr(softvc, key), kind, f"softvc.{key}")
+        _check_augment(config, getattr(softvc, key), f"softvc.{key}")
     _check_units(config)
     _check_literal(config)
-    sets = {"softvc": softvc.variants, **({"softvc.refine": softvc.refine.variants} if softvc.refine else {})}
-    for where, variants in sets.items():
-        for number, variant in enumerate(variants):
-            for key, name in variant.model_dump().items():
-                place = f"{where}.variants.{number}.{key}"
-                _check_kind(config, name, key, place)
-                _check_same(config, name, getattr(softvc, key), place)
+    for number, variant in enumerate(softvc.variants):
+        _check_variant(config, variant, f"softvc.variants.{number}")
+    _check_refine(config)
     _check_vocoder(config)
     for name in softvc.rows:
         check_name(name, f"softvc.rows.{name}")
@@ -53,6 +56,36 @@ def _check_kind(config: Config, name: str, kind: str, where: str, beside: str = 
     if kind == "energy" and (measure := getattr(found, "measure", "")) != "rms_db":
         raise InputError(f"config key '{where}': expected an energy with measure rms_db, {name} has {measure}")
     config.check_alike(config.copy_of(softvc.mel), config.copy_of(name), where)
+
+
+def _check_augment(config: Config, name: str, where: str) -> None:
+    """Refuses a feature of recordings that were changed otherwise than those of softvc.mel."""
+    softvc: Settings = config.systems["softvc"]
+    found, expected = config.copy_of(name), config.copy_of(softvc.mel)
+    if config.audio[found].augment != config.audio[expected].augment:
+        raise InputError(
+            f"config key '{where}': expected a copy whose augment is that of softvc.mel's, else {name} is not what is "
+            f"heard in the mel, found {found} and {expected}; set features.{name}.audio, or of what it is made of"
+        )
+
+
+def _check_variant(config: Config, variant: Variant, where: str) -> None:
+    """Refuses a variant whose features are not those of one changed copy."""
+    softvc: Settings = config.systems["softvc"]
+    for key, name in variant.model_dump().items():
+        _check_kind(config, name, key, f"{where}.{key}")
+        _check_same(config, name, getattr(softvc, key), f"{where}.{key}")
+    copies = sorted({config.copy_of(name) for name in variant.model_dump().values()})
+    if len(copies) > 1:
+        raise InputError(
+            f"config key '{where}': expected mel, f0 and energy of one copy of the recordings, found "
+            f"{' and '.join(copies)}; name features of one"
+        )
+    if copies == [config.copy_of(softvc.mel)]:
+        raise InputError(
+            f"config key '{where}': expected features of another copy than softvc.mel's, found {copies[0]} again; name "
+            "features of a copy with `augment`, or remove the variant"
+        )
 
 
 def _check_same(config: Config, name: str, like: str, where: str) -> None:
@@ -79,6 +112,35 @@ def _check_units(config: Config) -> None:
             "of units must be two of the mel"
         )
     config.check_alike(config.copy_of(softvc.mel), config.copy_of(softvc.units), "softvc.units")
+    _check_augment(config, softvc.units, "softvc.units")
+    if isinstance(units, DerivedSettings) and (
+        units.kind not in FITTED or isinstance(units.parents[0], DerivedSettings)
+    ):
+        raise InputError(
+            "config key 'softvc.units': a conversion makes units of a recording with an extractor, and with "
+            f"{' or '.join(FITTED)} of what that gives, found {softvc.units} of kind {units.kind}, made of "
+            f"{' and '.join(units.names)}; name such units"
+        )
+
+
+def _check_refine(config: Config) -> None:
+    """Refuses a small voice that is the large corpus, and another beginning than the run that it goes on from."""
+    softvc: Settings = config.systems["softvc"]
+    if softvc.refine is None:
+        return
+    config.corpus(softvc.refine.corpus, "softvc.refine.corpus")
+    if softvc.refine.corpus == softvc.corpus:
+        raise InputError(
+            f"config key 'softvc.refine.corpus': expected another corpus than softvc.corpus, found {softvc.corpus} for "
+            "both; name the small voice's, or remove softvc.refine and raise softvc.training.steps"
+        )
+    if init := softvc.refine.training.init:
+        raise InputError(
+            "config key 'softvc.refine.training.init': refining goes on from the run of the same condition, found "
+            f"{init}; remove the key, or set softvc.training.init, with which that run begins"
+        )
+    for number, variant in enumerate(softvc.refine.variants):
+        _check_variant(config, variant, f"softvc.refine.variants.{number}")
 
 
 def _check_literal(config: Config) -> None:
@@ -108,6 +170,8 @@ def _check_literal(config: Config) -> None:
     _check_kind(config, softvc.literal.pits, "f0", "softvc.literal.pits", "units")
     _check_kind(config, softvc.literal.dyns, "energy", "softvc.literal.dyns", "units")
     config.check_alike(config.copy_of(softvc.mel), config.copy_of(softvc.literal.encoder), where)
+    for key in ("encoder", "pits", "dyns"):
+        _check_augment(config, getattr(softvc.literal, key), f"softvc.literal.{key}")
 
 
 def _check_vocoder(config: Config) -> None:
@@ -128,6 +192,26 @@ def _check_vocoder(config: Config) -> None:
         raise InputError(
             f"config key 'softvc.vocoder.units': the generator {generator.arch} reads {wanted}, found {softvc.heard} "
             f"({' and '.join(found)}); name such a feature"
+        )
+    if generator.arch in PITCHED:
+        _check_sung(config, generator.arch)
+
+
+def _check_sung(config: Config, arch: str) -> None:
+    """Refuses a mel that Griffin and Lim's iteration, in which the pitch is heard, or the pulses would take amiss."""
+    name = config.systems["softvc"].mel
+    mel = config.features[name].model_dump()
+    highest = mel["rate"] / 2
+    expected = {**SUNG, "win": mel["n_fft"], "fmax": highest}
+    found = {**mel, "fmax": highest if mel["fmax"] is None else mel["fmax"]}
+    faults = {key: f"{key} {value}" for key, value in expected.items() if found[key] != value}
+    if mel["mels"] < LEAST_MELS:
+        faults["mels"] = f"mels {LEAST_MELS} or more"
+    if faults:
+        key, wanted = next(iter(faults.items()))
+        raise InputError(
+            f"config key 'softvc.mel': the generator {arch} expects a mel with {wanted}, found {mel[key]} in {name}; "
+            f"set features.{name}.{key}, or a softvc.vocoder.generator without a pitch"
         )
 
 

@@ -137,15 +137,15 @@ def train_vocoder(
 @app.command()
 def render(
     made_by: SliceOption,
-    run: PathOption,
     vocoder: PathOption,
     manifest: PathOption,
-    units: PathOption,
     mel: PathOption,
-    f0: PathOption,
-    energy: PathOption,
     trials: Annotated[Path, typer.Option(help="table of who is converted to whom")],
     out: PathOption,
+    run: Annotated[Path | None, typer.Option(help="run folder of the acoustic model; not of a resynthesis")] = None,
+    units: Annotated[Path | None, typer.Option(help="folder of the shards; not of a resynthesis")] = None,
+    f0: Annotated[Path | None, typer.Option(help="folder of the shards; not of a resynthesis")] = None,
+    energy: Annotated[Path | None, typer.Option(help="folder of the shards; not of a resynthesis")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,
 ) -> None:
@@ -153,7 +153,8 @@ def render(
     chosen = start_torch(device, threads)
     from vcpipe.systems.softvc import render as stage
 
-    folders = {"units": units, "mel": mel, "f0": f0, "energy": energy}
+    given = {"units": units, "mel": mel, "f0": f0, "energy": energy}
+    folders = {name: folder for name, folder in given.items() if folder is not None}
     stage.render(json.loads(made_by), run, vocoder, manifest, folders, trials, out, chosen, threads)
 
 

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vcpipe.f0.contour import log_f0
 from vcpipe.systems.softvc.statistics import Voice
 
 COLUMNS = 3
@@ -29,8 +28,10 @@ LEAST_DB = 1e-3
 
 
 def columns(f0: NDArray[np.floating], energy_db: NDArray[np.floating]) -> NDArray[np.float32]:
-    """`(T, 2)` Hz and voiced, and `(T, 1)` dB, to `(T, 3)`: ln Hz without gaps, voiced, dB."""
-    return np.stack([log_f0(f0[:, 0], f0[:, 1]), f0[:, 1] > 0, energy_db[:, 0]], axis=1).astype(np.float32)
+    """`(T, 2)` Hz and voiced, and `(T, 1)` dB, to `(T, 3)`: ln Hz, 0 where not voiced; voiced; dB."""
+    voiced = (f0[:, 0] > 0) & (f0[:, 1] > 0)
+    ln_hz = np.log(np.where(voiced, f0[:, 0], 1.0))
+    return np.stack([ln_hz, voiced, energy_db[:, 0]], axis=1).astype(np.float32)
 
 
 class Head(nn.Module):
@@ -71,15 +72,15 @@ class Continuous(Head):
         self.out = nn.Conv1d(WIDTH, channels, 3, padding=1)
         _silent(self.out)
 
-    def forward(self, condition: Tensor, voice: Tensor) -> Tensor:
-        """`(B, T, 3)` and `(B,)` to `(B, T, channels)`."""
+    def forward(self, condition: Tensor, voice: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, T, 3)` and `(B,)` to `(B, T, channels)`; no other hears the frames that `mask (B, T, 1)` leaves out."""
         pitch, voiced, energy = self.normalised(condition, voice)
         octaves = condition[..., 0] / math.log(2)
         turns = 2 * math.pi * octaves[..., None] * (2.0 ** torch.arange(WAVES, device=octaves.device))
         waves = torch.cat([turns.sin(), turns.cos()], dim=2) * voiced[..., None]
         x = torch.cat([torch.stack([pitch * voiced, voiced, energy], dim=2), waves], dim=2)
-        x = self.out(torch.relu(self.mix(x.transpose(1, 2))))
-        return x.transpose(1, 2)
+        x = torch.relu(self.mix(_masked(x, mask).transpose(1, 2))).transpose(1, 2)
+        return self.out(_masked(x, mask).transpose(1, 2)).transpose(1, 2)
 
 
 class Quantised(Head):
@@ -92,11 +93,11 @@ class Quantised(Head):
         self.out = nn.Conv1d(WIDTH, channels, 3, padding=1)
         _silent(self.out)
 
-    def forward(self, condition: Tensor, voice: Tensor) -> Tensor:
-        """`(B, T, 3)` and `(B,)` to `(B, T, channels)`."""
+    def forward(self, condition: Tensor, voice: Tensor, mask: Tensor | None = None) -> Tensor:
+        """`(B, T, 3)` and `(B,)` to `(B, T, channels)`; no other hears the frames that `mask (B, T, 1)` leaves out."""
         pitch, energy = self.bins(condition, voice)
-        x = self.pitches(pitch) + self.energies(energy)
-        return self.out(torch.relu(x).transpose(1, 2)).transpose(1, 2)
+        x = torch.relu(self.pitches(pitch) + self.energies(energy))
+        return self.out(_masked(x, mask).transpose(1, 2)).transpose(1, 2)
 
     def bins(self, condition: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
         """The numbers of pitch, 0 where not voiced, and of loudness: `(B, T)` each."""
@@ -106,6 +107,10 @@ class Quantised(Head):
 
 
 HEADS: dict[str, type[Continuous] | type[Quantised]] = {"continuous": Continuous, "quantised": Quantised}
+
+
+def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
 
 
 def _bin(value: Tensor, span: float, count: int) -> Tensor:

@@ -51,24 +51,20 @@ class Frames:
 class Ear:
     """What a vocoder is given of a mel: the mel, and the pitch that is heard in it, where the vocoder reads one.
 
-    The pitch is that of the mel made audible by Griffin and Lim's iteration, by the method of the run's f0 feature:
+    The pitch is that of the mel made audible by Griffin and Lim's iteration, by the method of the vocoder's f0 feature:
     so the vocoder sings what the acoustic model made, not what the source said.
 
     Args:
         mel: settings of the feature.
-        in_dim: columns of the vocoder.
-        f0: extractor of F0, on the grid of the mel.
+        f0: extractor of F0, on the grid of the mel; None where the vocoder reads the mel alone.
     """
 
-    def __init__(self, mel: Any, in_dim: int, f0: Any):
+    def __init__(self, mel: Any, f0: Any = None):
         self.mel, self.f0 = mel, f0
-        self.pitched = in_dim == mel.dim + 2
-        if in_dim not in (mel.dim, mel.dim + 2):
-            raise InputError(f"vocoder: it reads {in_dim} columns, the acoustic model makes {mel.dim}; train it again")
 
     def __call__(self, mel: Tensor) -> Tensor:
         """`(T, mels)` to `(T, mels)` or `(T, mels + 2)`."""
-        if not self.pitched:
+        if self.f0 is None:
             return mel
         return torch.cat([mel.cpu(), torch.as_tensor(np.asarray(self.f0(self.draft(mel))))], dim=1)
 
@@ -78,17 +74,62 @@ class Ear:
         return griffin_lim(mel, s.rate, s.hop, s.n_fft, s.fmin, s.fmax)
 
 
+class MelVocoder:
+    """Mels to sound by a trained vocoder, which needs no acoustic model: `MelVocoder.load(run)`.
+
+    Args:
+        network: module, `(B, T, E)` to `(B, hop * T)` samples.
+        features: contents of those that the vocoder reads: `mel`, and `f0` where it reads a pitch.
+        device: where the network is.
+        models: which they are, as it stands in the output's JSON line.
+    """
+
+    def __init__(
+        self, network: torch.nn.Module, features: Mapping[str, Slice], device: torch.device, models: Mapping[str, Any]
+    ):
+        mel: Any = _settings(features["mel"])
+        self.network, self.features, self.device, self.models = network, dict(features), device, dict(models)
+        self.grid: Grid = mel.grid
+        self.ear = Ear(mel, load_extractor(_content(features["f0"]), device) if "f0" in features else None)
+
+    @classmethod
+    def load(cls, run: str | Path, device: torch.device | str = "cpu") -> MelVocoder:
+        """Reads the run folder that `train_soft_vocoder` made."""
+        device = torch.device(device)
+        network, info = runs.load(run, vocoder_task, device)
+        features, columns = info["slice"].get("features", {}), info["slice"]["units"]["dim"]
+        expected = sum(_settings(features[name]).dim for name in ("mel", "f0") if name in features)
+        if "mel" not in features or columns != expected:
+            raise InputError(
+                f"{run}: expected a vocoder of softvc whose config.json says by which mel and f0 it hears, found "
+                f"{columns} columns and {' and '.join(sorted(features)) or 'no features'}; make it again with snakemake"
+            )
+        models = {**{name: _content(content) for name, content in features.items()}, "vocoder": identity(info)}
+        return cls(network, features, device, models)
+
+    def speak(self, mel: Tensor, loudness_lufs: float | None = -16.0) -> audio.Wave:
+        """`(T, mels)` to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
+
+        Args:
+            mel: log-mel.
+            loudness_lufs: integrated loudness of the output (BS.1770, true peak kept below -1 dBTP); None leaves it.
+        """
+        wave = vocode(self.network, self.ear(mel).to(self.device), self.grid.hop).numpy()
+        if not np.isfinite(wave).all():
+            raise InputError("the vocoder gave values that are not finite; its run is damaged or untrained")
+        return wave if loudness_lufs is None else audio.to_loudness(wave, self.grid.rate, loudness_lufs)
+
+
 class Converter:
     """Soft-VC with a trained acoustic model and a vocoder: `Converter.load(run, vocoder)`.
 
     Args:
         trained: acoustic model, and the networks of its units where it has some.
         voices: that it speaks with, in order.
-        vocoder: module, `(B, 2n, E)` to `(B, hop * 2n)` samples.
+        vocoder: that makes sound of its mels.
         features: extractors: `units` (or of what the network makes them of), `f0` and `energy`; `pits` and `dyns` of
             condition `literal`.
-        ear: what the vocoder is given of a mel.
-        grid: of the mel.
+        device: where the networks are.
         models: which they are, as it stands in the output's JSON line.
     """
 
@@ -96,15 +137,13 @@ class Converter:
         self,
         trained: acoustic_task.Trained,
         voices: Mapping[str, Voice],
-        vocoder: torch.nn.Module,
+        vocoder: MelVocoder,
         features: Mapping[str, Any],
-        ear: Ear,
-        grid: Grid,
         device: torch.device,
         models: Mapping[str, Any] | None = None,
     ):
         self.trained, self.voices, self.vocoder, self.features = trained, dict(voices), vocoder, dict(features)
-        self.ear, self.grid, self.device, self.models = ear, grid, device, dict(models or {})
+        self.ear, self.grid, self.device, self.models = vocoder.ear, vocoder.grid, device, dict(models or {})
         self.conditioned = trained.acoustic.condition is not None
         """Whether the model is told a contour, which can be moved."""
 
@@ -120,26 +159,22 @@ class Converter:
         device = torch.device(device)
         trained, info = runs.load(run, acoustic_task, device)
         assert isinstance(trained, acoustic_task.Trained)
-        generator, about = runs.load(vocoder, vocoder_task, device)
-        features, made_by = info["slice"]["features"], about["slice"]
-        theirs = made_by.get("features", {}).get("mel")
-        if theirs != features["mel"]:
-            raise InputError(
-                f"{vocoder}: it was trained on another mel than {run} makes ({_difference(features['mel'], theirs)}); "
-                "give the vocoder of the same config"
-            )
-        mel = _settings(features["mel"])
+        features, speaking = info["slice"]["features"], MelVocoder.load(vocoder, device)
+        for name, theirs in speaking.features.items():
+            if theirs != features[name]:
+                raise InputError(
+                    f"{vocoder}: it was trained on another {name} than {run} ({_difference(features[name], theirs)}); "
+                    "give the vocoder of the same config"
+                )
         units = features["units"]["of"][0] if trained.units is not None else features["units"]
         extractors = {"units": load_extractor(_content(units), device)}
         extractors |= {name: load_extractor(_content(features[name]), device) for name in ("f0", "energy")}
-        ear = Ear(mel, made_by["units"]["dim"], extractors["f0"])
         models = {**{name: _content(content) for name, content in features.items()}, "acoustic": identity(info)}
-        models["vocoder"] = identity(about)
+        models |= speaking.models
         for role, content in info["slice"].get("literal", {}).items():
             extractors[role] = embed.of_model(trained.literal[role], content, device)
             models[role] = {key: content[key] for key in ("revision", "encoder", "classifier")}
-        voices = {name: Voice(**voice) for name, voice in info["facts"]["voices"].items()}
-        return cls(trained, voices, generator, extractors, ear, mel.grid, device, models)
+        return cls(trained, acoustic_task.voices_of(info), speaking, extractors, device, models)
 
     def frames(self, recording: Recording) -> Frames:
         """The frames of one recording.
@@ -220,16 +255,8 @@ class Converter:
         )
 
     def speak(self, mel: Tensor, loudness_lufs: float | None = -16.0) -> audio.Wave:
-        """`(T, mels)` to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
-
-        Args:
-            mel: log-mel.
-            loudness_lufs: integrated loudness of the output (BS.1770, true peak kept below -1 dBTP); None leaves it.
-        """
-        wave = vocode(self.vocoder, self.ear(mel).to(self.device), self.grid.hop).numpy()
-        if not np.isfinite(wave).all():
-            raise InputError("the vocoder gave values that are not finite; its run is damaged or untrained")
-        return wave if loudness_lufs is None else audio.to_loudness(wave, self.grid.rate, loudness_lufs)
+        """`(T, mels)` to `(hop * T,)` float32 in [-1, 1] at `grid.rate`; see `MelVocoder.speak`."""
+        return self.vocoder.speak(mel, loudness_lufs)
 
     def convert(
         self, source: Frames, voice: str, settings: ConvertSettings | None = None, own: Voice | None = None
@@ -268,9 +295,9 @@ def _settings(content: Slice) -> Any:
     return feature_settings(_content(content))
 
 
-def _difference(ours: Slice, theirs: Slice | None) -> str:
-    keys = sorted(key for key in {*ours, *(theirs or {})} if ours.get(key) != (theirs or {}).get(key))
-    return ", ".join(f"{key} {(theirs or {}).get(key)} for {ours.get(key)}" for key in keys)
+def _difference(ours: Slice, theirs: Slice) -> str:
+    keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+    return ", ".join(f"{key} {theirs.get(key)} for {ours.get(key)}" for key in keys)
 
 
 def _name(recording: Recording) -> str:

@@ -30,11 +30,6 @@ def pitch_classes(f0: Tensor, settings: ClassifierSettings) -> Tensor:
     return torch.where(voiced, 1 + semitone.clamp(0, settings.classes("pits") - 2), 0)
 
 
-def class_hz(classes: Tensor, settings: ClassifierSettings) -> Tensor:
-    """The way back: the middle of each class in Hz, 0 where unvoiced."""
-    return torch.where(classes > 0, settings.low_hz * 2 ** ((classes - 0.5) / 12), 0.0)
-
-
 def dynamics_classes(rms_db: Tensor, settings: ClassifierSettings) -> Tensor:
     """`(..., T, 1)` dBFS to 0 below `low_db`, else the bin, counted from 1."""
     width = (settings.high_db - settings.low_db) / settings.bins

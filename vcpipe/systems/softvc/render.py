@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,16 +16,15 @@ from vcpipe.rendering import sizes, write_row
 from vcpipe.settings import Slice, check
 from vcpipe.store import Shards
 from vcpipe.systems.softvc.config import ConvertSettings, RowSettings
-from vcpipe.systems.softvc.converter import Converter, Frames
+from vcpipe.systems.softvc.converter import Converter, Frames, MelVocoder
+from vcpipe.systems.softvc.slices import STREAMS
 from vcpipe.systems.softvc.statistics import Voice, of_frames
 from vcpipe.trials import Trial, read_trials, to_themselves
-
-STREAMS = ("units", "mel", "f0", "energy")
 
 
 def render(
     made_by: Slice,
-    run: Path,
+    run: Path | None,
     vocoder: Path,
     manifest: Path,
     folders: Mapping[str, Path],
@@ -41,51 +39,75 @@ def render(
 
     Args:
         made_by: slice of the row.
-        run, vocoder: run folders of the acoustic model and of the vocoder.
+        run: run folder of the acoustic model; None where the row is a resynthesis.
+        vocoder: run folder of the vocoder.
         manifest: of the corpus that is evaluated.
-        folders: of its shards, stream by stream.
+        folders: of its shards, stream by stream; a resynthesis has those of the mel alone.
         trials: who is converted to whom.
         out: the JSON lines.
         device: where the networks go.
         threads: as it stands in `system.json`.
 
     Raises:
-        InputError: when a target is no voice of the model.
+        InputError: when a target is no voice of the model, or what is given is not what such a row is made of.
     """
     utterances = read_table(manifest, Utterance)
     row: RowSettings = check(RowSettings, made_by["row"], "the row")
     settings: ConvertSettings = check(ConvertSettings, made_by["convert"], "softvc.convert")
+    _check_given(row, run, folders)
     chosen = read_trials(trials, utterances)
     if row.same_speaker:
         chosen = to_themselves(chosen, utterances)
-    converter = Converter.load(run, vocoder, device)
-    if not row.resynthesis and (strange := sorted({t.target for t in chosen} - set(converter.voices))):
+    names = shard_names(made_by["wav"]["shards"])
+    with ExitStack() as stack:
+        shards = {key: stack.enter_context(Shards(folders[key], names, made_by[key])) for key in folders}
+        if run is None:
+            speaking = MelVocoder.load(vocoder, device)
+            parts, models = [speaking.network], speaking.models
+
+            def convert(trial: Trial) -> audio.Wave:
+                mel = torch.from_numpy(shards["mel"].read(trial.source.utt_id))
+                return speaking.speak(mel, settings.loudness_lufs)
+
+        else:
+            converter = Converter.load(run, vocoder, device)
+            _check_targets(converter, chosen, run, trials)
+            speaking = converter.vocoder
+            parts, models = [converter.trained, speaking.network], converter.models
+            voices = Voices(utterances, chosen, shards)
+
+            def convert(trial: Trial) -> audio.Wave:
+                return converter.convert(voices.source(trial), trial.target, settings, voices.own(trial))
+
+        about = {
+            "label": row.label or out.parent.name,
+            "kind": row.kind,
+            "about": row.about,
+            **sizes(parts),
+            "device": str(device),
+            "threads": threads,
+            "speaker_encoder": None,
+            "models": models,
+            "run": str(run or vocoder),
+        }
+        write_row(out, chosen, convert, speaking.grid.rate, system="softvc", settings=made_by["convert"], about=about)
+
+
+def _check_given(row: RowSettings, run: Path | None, folders: Mapping[str, Path]) -> None:
+    expected = {"mel"} if row.resynthesis else {"run", *STREAMS}
+    found = {*folders, *(["run"] if run is not None else [])}
+    if found != expected:
+        options, given = (", ".join(f"--{name}" for name in sorted(names)) for names in (expected, found))
+        kind = "a resynthesis" if row.resynthesis else "a conversion"
+        raise InputError(f"{options}: expected for {kind}, found {given or 'none'}; give those and no others")
+
+
+def _check_targets(converter: Converter, chosen: list[Trial], run: Path, trials: Path) -> None:
+    if strange := sorted({trial.target for trial in chosen} - set(converter.voices)):
         raise InputError(
             f"{trials}: expected targets that {run} speaks with ({', '.join(list(converter.voices)[:5])}, ...), found "
             f"{len(strange)} others, such as {strange[0]}; name another table in evaluate.trials, go on with their "
             "recordings (softvc.refine), or, for the same speaker to itself, set softvc.same_speaker to false"
-        )
-    names = shard_names(made_by["wav"]["shards"])
-    with ExitStack() as stack:
-        shards = {
-            key: stack.enter_context(Shards(folders[key], names, made_by[key])) for key in STREAMS if key in folders
-        }
-        voices = Voices(utterances, chosen, shards)
-
-        def convert(trial: Trial) -> audio.Wave:
-            if row.resynthesis:
-                mel = torch.from_numpy(shards["mel"].read(trial.source.utt_id))
-                return converter.speak(mel, settings.loudness_lufs)
-            return converter.convert(voices.source(trial), trial.target, settings, voices.own(trial))
-
-        write_row(
-            out,
-            chosen,
-            convert,
-            converter.grid.rate,
-            system="softvc",
-            settings=made_by["convert"],
-            about=_about(out.parent.name, row, converter, run, device, threads),
         )
 
 
@@ -119,21 +141,3 @@ class Voices:
     def _contour(self, utterance: Utterance) -> tuple[np.ndarray, np.ndarray]:
         f0, energy = (self._shards[key].read(utterance.utt_id) for key in ("f0", "energy"))
         return f0, energy
-
-
-def _about(
-    name: str, row: RowSettings, converter: Converter, run: Path, device: torch.device, threads: int
-) -> dict[str, Any]:
-    """What the row is, and what it was made with. Parameters are those that were trained."""
-    parts = [converter.vocoder] if row.resynthesis else [converter.trained, converter.vocoder]
-    return {
-        "label": row.label or name,
-        "kind": row.kind,
-        "about": row.about,
-        **sizes(parts),
-        "device": str(device),
-        "threads": threads,
-        "speaker_encoder": None,
-        "models": converter.models,
-        "run": str(run),
-    }

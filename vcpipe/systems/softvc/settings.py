@@ -130,7 +130,7 @@ class RowSettings(Section):
 
 FIXED_ROWS = {
     "softvc": RowSettings(
-        kind="system", label="Soft-VC", about="Soft units and a contour, frame by frame to a voice it has learned."
+        kind="system", label="Soft-VC", about="Units of content, frame by frame to the mels of a voice it has learned."
     ),
     "softvc_resynthesis": RowSettings(
         kind="reference",

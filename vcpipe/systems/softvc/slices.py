@@ -12,15 +12,17 @@ from vcpipe.systems.softvc.classifier_settings import REVISION as CLASSIFIER_REV
 from vcpipe.systems.softvc.classifier_settings import ClassifierTraining, Embds
 from vcpipe.systems.softvc.literal_settings import ADDED, EMBED_REVISION, PITDYN, ROLES
 from vcpipe.systems.softvc.settings import MOVED, OF_CONDITION, AcousticTraining, Settings, Variant, run_name
+from vcpipe.vocoders.config import PITCHED, generator_settings
 from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
 from vcpipe.vocoders.config import TrainingSettings as VocoderTraining
-from vcpipe.vocoders.config import generator_settings
 
 ACOUSTIC_REVISION = 1
 COVERAGE_REVISION = 1
 RENDER_REVISION = 1
 STATISTICS_REVISION = 1
 PUBLISHED_UNITS = 100
+STREAMS = ("units", "mel", "f0", "energy")
+"""What a training draws of a recording and a row converts: the keys of `Settings.streams`, in its order."""
 
 
 def statistics_slice(config: Config, corpus: str) -> Slice:
@@ -35,7 +37,11 @@ def statistics_slice(config: Config, corpus: str) -> Slice:
 
 
 def run_slice(config: Config, condition: str, refined: bool = False) -> Slice:
-    """What an acoustic model depends on. `data` is what batches are drawn from, with the share of each."""
+    """What an acoustic model depends on. `data` is what batches are drawn from, with the share of each.
+
+    F0, energy and the statistics of voices are in it also of conditions `none` and `literal`, whose model hears none of
+    them: a run keeps what is known of its voices, whatever its model is told.
+    """
     softvc: Settings = config.systems["softvc"]
     units, mel = config.features[softvc.units], config.features[softvc.mel]
     added = ADDED if condition == "literal" else 0
@@ -144,22 +150,24 @@ def vocoder_slice(config: Config) -> Slice:
     softvc: Settings = config.systems["softvc"]
     units = config.features[softvc.heard]
     training = softvc.vocoder.training
+    generator = generator_settings(softvc.vocoder.generator, "softvc.vocoder.generator")
+    read = {"mel": softvc.mel, **({"f0": softvc.f0} if generator.arch in PITCHED else {})}
     return {
         "stage": "train",
         "task": "vocoder",
         "revision": VOCODER_REVISION,
         "system": "softvc",
-        "generator": generator_settings(softvc.vocoder.generator, "softvc.vocoder.generator").model_dump(mode="json"),
+        "generator": generator.model_dump(mode="json"),
         "training": training.model_dump(mode="json", exclude=VocoderTraining.MACHINE),
         "units": {"grid": str(units.grid), "dim": units.dim},
         "wav": config.audio_slice(softvc.copy_in(config), softvc.corpus),
         "variants": [config.feature_slice(softvc.heard, softvc.corpus)],
-        "features": {"mel": config.features[softvc.mel].content()},
+        "features": {name: _content(config, feature) for name, feature in read.items()},
     }
 
 
 def render_slice(config: Config, row: str) -> Slice:
-    """What the conversions of a row depend on, beside the table of trials."""
+    """What the conversions of a row depend on, beside the table of trials; of a resynthesis no acoustic model is."""
     softvc: Settings = config.systems["softvc"]
     corpus, judged = evaluated.corpus(config), softvc.all_rows[row]
     condition = softvc.condition_of(row)
@@ -172,9 +180,21 @@ def render_slice(config: Config, row: str) -> Slice:
         "convert": softvc.convert_of(row).model_dump(mode="json", exclude=set(without)),
         **acoustic,
         "vocoder": vocoder_slice(config),
-        **{key: stream_slice(config, name, corpus) for key, name in softvc.streams_of(condition).items()},
+        **{key: stream_slice(config, name, corpus) for key, name in streams_of_row(softvc, row).items()},
         "wav": config.audio_slice(softvc.copy_in(config), corpus),
     }
+
+
+def streams_of_row(softvc: Settings, row: str) -> dict[str, str]:
+    """The shards of each stream that a row is made of: the mel alone where it is a resynthesis."""
+    if softvc.all_rows[row].resynthesis:
+        return {"mel": softvc.mel}
+    return softvc.streams_of(softvc.condition_of(row))
+
+
+def acoustic_of_row(softvc: Settings, row: str) -> list[str]:
+    """The run folder of the acoustic model that a row converts with; none where it is a resynthesis."""
+    return [] if softvc.all_rows[row].resynthesis else [softvc.run_of(row)]
 
 
 def fitted(config: Config) -> list[str]:

@@ -78,7 +78,10 @@ def build(cfg: AcousticConfig, device: torch.device) -> AcousticState:
     state = AcousticState(
         modules={"model": model}, optimizers={"model": adamw(model, cfg.training)}, device=device, cfg=cfg
     )
-    state.facts = {"voices": {name: asdict(voice) for name, voice in cfg.voices.items()}, "corpus": asdict(cfg.corpus)}
+    state.facts = {
+        "voices": [{"name": name, **asdict(voice)} for name, voice in cfg.voices.items()],
+        "corpus": asdict(cfg.corpus),
+    }
     if cfg.training.freeze_decoder:
         _freeze(state, model.decoder, cfg.training.freeze_decoder)
     if cfg.training.ema is not None:
@@ -86,10 +89,25 @@ def build(cfg: AcousticConfig, device: torch.device) -> AcousticState:
     return state
 
 
+def voices_of(info: Mapping[str, Any]) -> dict[str, Voice]:
+    """The voices of a run, by name and in the order of the model, from its `config.json`."""
+    named = ({**voice} for voice in info["facts"]["voices"])
+    return {voice.pop("name"): Voice(**voice) for voice in named}
+
+
 def _freeze(state: AcousticState, module: nn.Module, steps: int) -> None:
-    """Leaves a module as it is in the first steps of the run: its gradients are nothing."""
+    """Leaves a module as it is in the first steps of the run.
+
+    A parameter without a gradient is passed over by its optimiser, decay and moments included, so that it begins as if
+    the run did.
+    """
+
+    def drop(parameter: Tensor) -> None:
+        if state.step < steps:
+            parameter.grad = None
+
     for parameter in module.parameters():
-        parameter.register_hook(lambda gradient: gradient * (state.step >= steps))
+        parameter.register_post_accumulate_grad_hook(drop)
 
 
 def build_model(made_by: Mapping[str, Any], n_voices: int) -> Acoustic:
@@ -160,7 +178,7 @@ def validate(state: AcousticState, loader: Iterable[Batch]) -> dict[str, float]:
 
 @torch.no_grad()
 def show(state: AcousticState, loader: Iterable[Batch]) -> Shown:
-    """The first utterances as spectrograms: the recording above what is made of its units alone."""
+    """The first utterances as spectrograms: the recording above what is made without hearing it."""
     shown = Shown()
     model = state.modules["model"]
     assert isinstance(model, Acoustic)

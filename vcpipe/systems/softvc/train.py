@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ from vcpipe.errors import InputError
 from vcpipe.grid import Grid
 from vcpipe.loader import Batch, Loader
 from vcpipe.manifest import Utterance, read_table, shard_names
-from vcpipe.settings import Slice, check
+from vcpipe.settings import Slice, canonical, check
 from vcpipe.store import Shard
 from vcpipe.systems.softvc import embed, statistics, task
 from vcpipe.systems.softvc.checkpoints import Base, published
 from vcpipe.systems.softvc.condition import columns
 from vcpipe.systems.softvc.config import AcousticTraining
 from vcpipe.systems.softvc.literal_settings import ROLES
+from vcpipe.systems.softvc.slices import STREAMS
 from vcpipe.systems.softvc.statistics import Voice
 from vcpipe.training import machine
 from vcpipe.training.loop import Loaders
@@ -33,7 +35,8 @@ from vcpipe.training.loop import train as run_loop
 from vcpipe.training.runs import Info
 from vcpipe.weights import read_safetensors
 
-STREAMS = ("units", "mel", "f0", "energy")
+log = logging.getLogger(__name__)
+
 Places = Mapping[str, Any]
 """Of one corpus: `manifest` and `statistics` (files), and of every stream the folders of its variants."""
 
@@ -66,6 +69,10 @@ def train_acoustic(
         known = ", ".join(sorted(AcousticTraining.MACHINE))
         raise InputError(f"--machine: '{min(odd)}' changes the numbers and belongs into --slice; expected {known}")
     training: AcousticTraining = check(AcousticTraining, {**made_by["training"], **(hardware or {})}, "--slice")
+    if ("from" in made_by) != (base is not None):
+        raise InputError(
+            "--base: expected for a slice that goes on `from` a run, and for no other; give what it asks for"
+        )
     if len(places) != len(made_by["data"]):
         raise InputError(f"--data: given {len(places)} times for the {len(made_by['data'])} corpora of the slice")
     corpora = [Corpus(place, expect) for place, expect in zip(places, made_by["data"], strict=True)]
@@ -80,7 +87,7 @@ def train_acoustic(
         first = published(Path(training.init), made_by, len(voices))
     together = corpora[0].together if start is None else start.together
     cfg = task.AcousticConfig(
-        made_by, training, voices, together, first, {**_kept(units), **_literal(made_by, classifiers or {})}
+        made_by, training, voices, together, first, {**_kept(made_by, units), **_literal(made_by, classifiers or {})}
     )
     runs_on = machine.start(device, training)
     fps = float(_grid(made_by["units"]["grid"]).fps)
@@ -136,8 +143,12 @@ class Corpus:
 
     def utterances(self, split: str) -> list[str]:
         """Those of a split; to be trained on, their speaker has to have a voice."""
-        known = [u for u in self.rows if u.speaker in self.voices or split != "train"]
-        found = [u.utt_id for u in known if u.split == split]
+        wanted = [u for u in self.rows if u.split == split]
+        found = [u.utt_id for u in wanted if u.speaker in self.voices or split != "train"]
+        if len(found) < len(wanted):
+            log.warning(
+                "%s: %d utterances of speakers without a voiced frame", self.place["manifest"], len(wanted) - len(found)
+            )
         if not found:
             raise InputError(
                 f"{self.place['manifest']}: no utterance of split '{split}'; give the corpus one (corpora: splits)"
@@ -266,10 +277,18 @@ def _grid(text: str) -> Grid:
     return Grid(int(rate), int(hop))
 
 
-def _kept(units: Path | None) -> dict[str, Tensor]:
+def _kept(made_by: Slice, units: Path | None) -> dict[str, Tensor]:
+    """The tensors of the network that made the units, which has to be the one that the slice says."""
+    made = made_by["data"][0]["units"][0]
+    expect = made.get("units", made).get("model")  # of the literal variant one level deeper
+    if (expect is None) != (units is None):
+        raise InputError("--units: expected for units that a fitted model makes, and for no others; give what fits")
     if units is None:
         return {}
-    return {f"units.{name}": value for name, value in read_safetensors(units)[0].items()}
+    tensors, metadata = read_safetensors(units)
+    if metadata.get("slice") != canonical(expect):
+        raise InputError(f"{units}: not the model that made the units; make it again: `snakemake --force {units}`")
+    return {f"units.{name}": value for name, value in tensors.items()}
 
 
 def _literal(made_by: Slice, classifiers: Mapping[str, Path]) -> dict[str, Tensor]:
