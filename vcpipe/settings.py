@@ -196,6 +196,22 @@ class PackSettings(Settings):
         return (found,) if isinstance(found, str) else found
 
 
+def of_preset(values: Any, presets: Mapping[str, Mapping[str, Any]]) -> Any:
+    """The values of the preset that `values` names, with the others on top; as they are where none is named.
+
+    For a validator before the fields.
+
+    Raises:
+        ValueError: when there is no such preset.
+    """
+    if not isinstance(values, Mapping) or "preset" not in values:
+        return values
+    name = str(values["preset"])
+    if name not in presets:
+        raise ValueError(f"no preset '{name}'; {catalog.nearest(name, list(presets))}")
+    return {**presets[name], **{key: value for key, value in values.items() if key != "preset"}}
+
+
 def canonical(value: Slice) -> str:
     """One string for one meaning: sorted keys, no blanks, so that equal slices are equal strings."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Set
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from vcpipe.errors import InputError
 from vcpipe.settings import Settings
 
 
@@ -40,6 +42,14 @@ class LoopSettings(Settings):
     compile: bool = Field(False, description="torch.compile the models: a slow start, then quicker steps")
     workers: NonNegativeInt = Field(0, description="processes that cut crops; 0: a thread beside the training")
     cache_mib: NonNegativeInt = Field(2048, description="training data up to this size is kept in memory")
+
+
+def check_machine(hardware: Mapping[str, Any], known: Set[str]) -> None:
+    """Refuses, among the keys that a training is given beside its slice, one that changes its numbers."""
+    if odd := set(hardware) - known:
+        raise InputError(
+            f"--machine: '{min(odd)}' changes the numbers and belongs into --slice; expected {', '.join(sorted(known))}"
+        )
 
 
 def lr_at(settings: LoopSettings, step: int) -> float:

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from vcpipe import catalog
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
-from vcpipe.settings import Settings, Slice, check
+from vcpipe.settings import Settings, Slice, check, of_preset
 from vcpipe.training.settings import LoopSettings
 
 REVISION = 2
@@ -225,13 +225,7 @@ class TrainingSettings(LoopSettings):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or "preset" not in values:
-            return values
-        if values["preset"] not in TRAININGS:
-            raise ValueError(
-                f"no preset '{values['preset']}'; {catalog.nearest(str(values['preset']), list(TRAININGS))}"
-            )
-        return _laid_over(TRAININGS, values, "training")
+        return of_preset(values, TRAININGS)
 
 
 TRAININGS: dict[str, dict[str, Any]] = {

@@ -20,6 +20,7 @@ from vcpipe.training import machine
 from vcpipe.training.loop import Loaders
 from vcpipe.training.loop import train as run_loop
 from vcpipe.training.runs import Info
+from vcpipe.training.settings import check_machine
 from vcpipe.vocoders import task
 from vcpipe.vocoders.config import TrainingSettings, VocoderConfig, of_slice
 
@@ -47,9 +48,7 @@ def train_vocoder(
         device: where the models are; under torchrun every process takes its own of that kind.
         hardware: keys of the training that decide how the machine is used and none of the numbers.
     """
-    if odd := set(hardware or {}) - TrainingSettings.MACHINE:
-        known = ", ".join(sorted(TrainingSettings.MACHINE))
-        raise InputError(f"--machine: '{min(odd)}' changes the numbers and belongs into --slice; expected {known}")
+    check_machine(hardware or {}, TrainingSettings.MACHINE)
     cfg = of_slice({**made_by, "training": {**made_by["training"], **(hardware or {})}}, "--slice")
     if len(units) != len(made_by["variants"]):
         raise InputError(f"--units: {len(units)} folders for the {len(made_by['variants'])} variants of the slice")

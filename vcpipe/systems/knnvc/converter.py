@@ -18,6 +18,7 @@ from vcpipe.features.base import Extractor
 from vcpipe.features.extract import load_extractor
 from vcpipe.features.signal import SignalExtractor
 from vcpipe.grid import Grid
+from vcpipe.hearing import Recording, name_of, wave_of
 from vcpipe.rendering import identity
 from vcpipe.settings import canonical
 from vcpipe.systems.knnvc import methods
@@ -29,7 +30,6 @@ from vcpipe.training import runs
 from vcpipe.vocoders import task
 from vcpipe.vocoders.synthesis import vocode
 
-Recording = str | Path | Tensor
 ALONE = ("knn", "linear", "mean", "none")
 """The methods that need no more than a source and the references of one target."""
 AnyExtractor = Extractor | SignalExtractor
@@ -90,14 +90,16 @@ class Converter:
             recording: a file, or `(N,)` float32 in [-1, 1] at `grid.rate`.
             trim: cut what comes before and after the speech.
         """
-        wave = self._wave(recording)
+        wave = wave_of(recording, self.grid.rate)
         if trim:
             from vcpipe.vad import speech_bounds
 
             start, stop = speech_bounds(wave.numpy(), self.grid.rate)
             wave = wave[start:stop]
         if len(wave) < self.grid.hop:
-            raise InputError(f"{_name(recording)}: {len(wave)} samples, expected at least one frame of {self.grid.hop}")
+            raise InputError(
+                f"{name_of(recording)}: {len(wave)} samples, expected at least one frame of {self.grid.hop}"
+            )
         known: dict[int, Tensor] = {}
 
         def found(extractor: AnyExtractor) -> Tensor:
@@ -216,17 +218,4 @@ class Converter:
         return {name: extractor.settings.content() for name, extractor in used.items() if extractor is not None}
 
     def _samples(self, recording: Recording) -> audio.Wave:
-        return np.asarray(self._wave(recording).numpy(), np.float32)
-
-    def _wave(self, recording: Recording) -> Tensor:
-        if isinstance(recording, str | Path):
-            return torch.from_numpy(audio.load(recording, self.grid.rate))
-        if recording.ndim != 1:
-            raise InputError(f"recording: expected a mono wave (N,), found {tuple(recording.shape)}; mix it down first")
-        if not torch.isfinite(recording).all():
-            raise InputError("recording: NaN or infinite samples; repair the recording first")
-        return recording.float().cpu()
-
-
-def _name(recording: Recording) -> str:
-    return str(recording) if isinstance(recording, str | Path) else "recording"
+        return np.asarray(wave_of(recording, self.grid.rate).numpy(), np.float32)

@@ -15,9 +15,10 @@ from vcpipe import weights
 from vcpipe.device import choose
 from vcpipe.errors import InputError
 from vcpipe.features import wavlm
+from vcpipe.hearing import Recording
 from vcpipe.settings import check
 from vcpipe.systems.knnvc.config import ConvertSettings
-from vcpipe.systems.knnvc.converter import Converter, Recording
+from vcpipe.systems.knnvc.converter import Converter
 from vcpipe.systems.knnvc.frames import Frames
 from vcpipe.vocoders.checkpoints import load_generator
 from vcpipe.vocoders.config import generator_settings

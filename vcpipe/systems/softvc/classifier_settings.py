@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from vcpipe import catalog
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
-from vcpipe.settings import Settings, Slice, check
+from vcpipe.settings import Settings, Slice, check, of_preset
 from vcpipe.training.settings import LoopSettings
 
 REVISION = 1
@@ -72,12 +70,7 @@ class ClassifierTraining(LoopSettings):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or "preset" not in values:
-            return values
-        name = str(values["preset"])
-        if name not in TRAININGS:
-            raise ValueError(f"no preset '{name}'; {catalog.nearest(name, list(TRAININGS))}")
-        return {**TRAININGS[name], **{key: value for key, value in values.items() if key != "preset"}}
+        return of_preset(values, TRAININGS)
 
 
 TRAININGS: dict[str, dict[str, Any]] = {

@@ -24,6 +24,7 @@ from vcpipe.training import machine
 from vcpipe.training.loop import Loaders
 from vcpipe.training.loop import train as run_loop
 from vcpipe.training.runs import Info
+from vcpipe.training.settings import check_machine
 
 
 def train_classifier(
@@ -50,9 +51,7 @@ def train_classifier(
         device: where the model is; under torchrun every process takes its own of that kind.
         hardware: keys of the training that decide how the machine is used and none of the numbers.
     """
-    if odd := set(hardware or {}) - ClassifierTraining.MACHINE:
-        known = ", ".join(sorted(ClassifierTraining.MACHINE))
-        raise InputError(f"--machine: '{min(odd)}' changes the numbers and belongs into --slice; expected {known}")
+    check_machine(hardware or {}, ClassifierTraining.MACHINE)
     cfg = of_slice({**made_by, "training": {**made_by["training"], **(hardware or {})}}, "--slice")
     utterances = read_table(manifest, Utterance)
     shards = shard_names(made_by["wav"]["shards"])

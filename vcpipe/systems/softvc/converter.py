@@ -20,6 +20,7 @@ from vcpipe import audio, catalog
 from vcpipe.errors import InputError
 from vcpipe.features.extract import load_extractor
 from vcpipe.grid import Grid
+from vcpipe.hearing import Recording, name_of, wave_of
 from vcpipe.nn.griffinlim import griffin_lim
 from vcpipe.rendering import identity
 from vcpipe.settings import Slice
@@ -32,8 +33,6 @@ from vcpipe.systems.softvc.statistics import Voice, of_frames, to_voice
 from vcpipe.training import runs
 from vcpipe.vocoders import task as vocoder_task
 from vcpipe.vocoders.synthesis import vocode
-
-Recording = str | Path | Tensor
 
 
 @dataclass
@@ -182,10 +181,10 @@ class Converter:
         Args:
             recording: a file, or `(N,)` float32 in [-1, 1] at `grid.rate`.
         """
-        wave = self._wave(recording)
+        wave = wave_of(recording, self.grid.rate)
         if len(wave) < 2 * self.grid.hop:
             raise InputError(
-                f"{_name(recording)}: {len(wave)} samples, expected at least one frame of {2 * self.grid.hop}"
+                f"{name_of(recording)}: {len(wave)} samples, expected at least one frame of {2 * self.grid.hop}"
             )
         units = torch.as_tensor(np.asarray(self.features["units"](wave)))
         if self.trained.units is not None:
@@ -274,15 +273,6 @@ class Converter:
         """
         return self.convert(self.frames(source), voice, settings)
 
-    def _wave(self, recording: Recording) -> Tensor:
-        if isinstance(recording, str | Path):
-            return torch.from_numpy(audio.load(recording, self.grid.rate))
-        if recording.ndim != 1:
-            raise InputError(f"recording: expected a mono wave (N,), found {tuple(recording.shape)}; mix it down first")
-        if not torch.isfinite(recording).all():
-            raise InputError("recording: NaN or infinite samples; repair the recording first")
-        return recording.float().cpu()
-
 
 def _content(content: Slice) -> Slice:
     """The settings of a feature without what it is made of."""
@@ -298,7 +288,3 @@ def _settings(content: Slice) -> Any:
 def _difference(ours: Slice, theirs: Slice) -> str:
     keys = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
     return ", ".join(f"{key} {theirs.get(key)} for {ours.get(key)}" for key in keys)
-
-
-def _name(recording: Recording) -> str:
-    return str(recording) if isinstance(recording, str | Path) else "recording"

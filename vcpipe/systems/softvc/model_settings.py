@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from vcpipe import catalog
-from vcpipe.settings import Settings
+from vcpipe.settings import Settings, of_preset
 
 
 class ModelSettings(Settings):
@@ -30,12 +28,7 @@ class ModelSettings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or "preset" not in values:
-            return values
-        name = str(values["preset"])
-        if name not in MODELS:
-            raise ValueError(f"no preset '{name}'; {catalog.nearest(name, list(MODELS))}")
-        return {**MODELS[name], **{key: value for key, value in values.items() if key != "preset"}}
+        return of_preset(values, MODELS)
 
     @model_validator(mode="after")
     def _odd(self) -> ModelSettings:

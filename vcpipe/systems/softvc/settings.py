@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
-from vcpipe import catalog
 from vcpipe.config import Config
 from vcpipe.settings import Settings as Section
 from vcpipe.settings import check as check_section
+from vcpipe.settings import of_preset
 from vcpipe.systems.softvc.literal_settings import PITDYN, LiteralSettings
 from vcpipe.systems.softvc.model_settings import ModelSettings
 from vcpipe.training.settings import LoopSettings
@@ -40,12 +39,7 @@ class AcousticTraining(LoopSettings):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, values: Any) -> Any:
-        if not isinstance(values, Mapping) or "preset" not in values:
-            return values
-        name = str(values["preset"])
-        if name not in TRAININGS:
-            raise ValueError(f"no preset '{name}'; {catalog.nearest(name, list(TRAININGS))}")
-        return {**TRAININGS[name], **{key: value for key, value in values.items() if key != "preset"}}
+        return of_preset(values, TRAININGS)
 
 
 TRAININGS: dict[str, dict[str, Any]] = {

@@ -33,6 +33,7 @@ from vcpipe.training import machine
 from vcpipe.training.loop import Loaders
 from vcpipe.training.loop import train as run_loop
 from vcpipe.training.runs import Info
+from vcpipe.training.settings import check_machine
 from vcpipe.weights import read_safetensors
 
 log = logging.getLogger(__name__)
@@ -65,9 +66,7 @@ def train_acoustic(
         base: run folder that the slice goes on `from`; its voices stay, those of the corpora come after them.
         classifiers: run folders `pits` and `dyns` of condition `literal`, which conversion needs too.
     """
-    if odd := set(hardware or {}) - AcousticTraining.MACHINE:
-        known = ", ".join(sorted(AcousticTraining.MACHINE))
-        raise InputError(f"--machine: '{min(odd)}' changes the numbers and belongs into --slice; expected {known}")
+    check_machine(hardware or {}, AcousticTraining.MACHINE)
     training: AcousticTraining = check(AcousticTraining, {**made_by["training"], **(hardware or {})}, "--slice")
     if ("from" in made_by) != (base is not None):
         raise InputError(
@@ -93,11 +92,12 @@ def train_acoustic(
     fps = float(_grid(made_by["units"]["grid"]).fps)
     frames = max(1, round(training.max_s * fps))
     parts = shares([expect["share"] for expect in made_by["data"]], training.batch)
+    learned = [corpus.utterances("train") for corpus in corpora]
     sources = [
         Told(
             Buckets(
-                corpus.columns("train"),
-                corpus.utterances("train"),
+                corpus.columns(utt_ids),
+                utt_ids,
                 frames=frames,
                 batch=runs_on.share(part),
                 seed=training.seed,
@@ -109,10 +109,11 @@ def train_acoustic(
             corpus.speakers,
             names,
         )
-        for corpus, part in zip(corpora, parts, strict=True)
+        for corpus, utt_ids, part in zip(corpora, learned, parts, strict=True)
     ]
-    held_out = corpora[0].columns("valid")
-    usable = [i for i in corpora[0].utterances("valid") if all(i in column for column in held_out)]
+    valid = corpora[0].utterances("valid")
+    held_out = corpora[0].columns(valid)
+    usable = [i for i in valid if all(i in column for column in held_out)]
     whole = Whole(held_out, fixed_subset(usable, training.valid_utterances), round(training.valid_max_s * fps))
     loaders = Loaders(
         Loader(sources[0] if len(sources) == 1 else Mixed(sources), training.workers),
@@ -155,9 +156,8 @@ class Corpus:
             )
         return found
 
-    def columns(self, split: str) -> list[Column]:
-        """What a batch has of them. Units have one variant: those of the recordings as they are."""
-        utt_ids = self.utterances(split)
+    def columns(self, utt_ids: Sequence[str]) -> list[Column]:
+        """What a batch has of some utterances."""
         return [Column(key, self._variants(key), utt_ids) for key in STREAMS]
 
     def _variants(self, key: str) -> list[Variant]:
