@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "kill_resume.py"
 INSIDE = "30"
-"""A seed that draws aimed kills from inside alone: those from outside come later by up to 5 ms, in another file maybe."""
+"""A seed that draws aimed kills from inside alone: those from outside come later by up to 5 ms, perhaps elsewhere."""
 FORGETFUL = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})

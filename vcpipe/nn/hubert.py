@@ -23,6 +23,8 @@ STRIDES = {10: 5, 3: 2, 2: 2}
 HEADS = {1280: 16}
 """Attention heads by width, where a head is not 64 wide (X-Large)."""
 FAIRSEQ_OBJECT = "fairseq.data.dictionary.Dictionary"
+UNIT_VECTORS = "label_embedding.weight"
+"""Of bshall's layout."""
 
 
 class Layout(NamedTuple):
@@ -85,9 +87,7 @@ def load(path: Path, layers: int | Mapping[int, float], head: bool = False) -> S
         InputError: for a file of another kind, incomplete, without that head, or without these layers.
     """
     where = str(path)
-    with torch.serialization.safe_globals([(_Inert, FAIRSEQ_OBJECT)]):
-        content = ssl_weights.read_weights(path)
-    given = _separated(ssl_weights.plain(_tensors(content), "hubert."))
+    content, given = _read(path)
     layout = _layout(given, where)
     if layout.configured:
         config = ssl_weights.hugging_face_config(path, "hubert")
@@ -101,6 +101,18 @@ def load(path: Path, layers: int | Mapping[int, float], head: bool = False) -> S
     ssl_weights.fill(network, given, layout.theirs, layout.unused, where, layout.what)
     projection = _head(given, layout, arguments["encoder_embed_dim"], where) if head else None
     return SpeechTransformer(network, layers, centred=True, head=projection).eval().requires_grad_(False)
+
+
+def unit_vectors(path: Path) -> Tensor:
+    """The vectors `(K, D)` of the discrete units that HuBERT-Soft was trained to tell: the nearest by angle is meant.
+
+    Raises:
+        InputError: for a file without them.
+    """
+    given = _read(path)[1]
+    if UNIT_VECTORS not in given:
+        raise InputError(f"{path}: has no {UNIT_VECTORS}, the vectors of the units; use a file of HuBERT-Soft")
+    return ssl_weights.tensor(given, UNIT_VECTORS, str(path), "HuBERT-Soft").float()
 
 
 def build(arguments: Mapping[str, Any]) -> nn.Module:
@@ -154,6 +166,13 @@ def architecture(given: Mapping[str, Any], theirs: ssl_weights.Names, where: str
         "encoder_ff_interm_features": shape("encoder.transformer.layers.0.feed_forward.intermediate_dense.weight")[0],
         "encoder_layer_norm_first": layer_norm,
     }
+
+
+def _read(path: Path) -> tuple[Mapping[str, Any], dict[str, Any]]:
+    """What a file holds, and the tensors of the network in it."""
+    with torch.serialization.safe_globals([(_Inert, FAIRSEQ_OBJECT)]):
+        content = ssl_weights.read_weights(path)
+    return content, _separated(ssl_weights.plain(_tensors(content), "hubert."))
 
 
 def _tensors(content: Mapping[str, Any]) -> Mapping[str, Any]:

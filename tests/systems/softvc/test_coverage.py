@@ -8,6 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from tests.systems.softvc import literal
 from vcpipe.errors import InputError
 from vcpipe.grid import Grid
 from vcpipe.manifest import Utterance, write_table
@@ -79,6 +80,40 @@ def test_soft_units_of_another_model_are_refused(tmp_path, model):
     narrow = shard(tmp_path / "1.h5", {"a": np.eye(3)}, dtype="float16")
     with Shard(narrow, None) as a, pytest.raises(InputError, match="3 columns, the model has 8"):
         coverage.of_soft(model, [a])
+
+
+@pytest.fixture
+def hubert(tmp_path):
+    """The feature of a tiny HuBERT-Soft, and the vectors of its units as they lie in its file."""
+    feature = literal.encoder(tmp_path, "hubert_soft")
+    return feature, torch.load(feature["weights"])["hubert"]["module.label_embedding.weight"].numpy()
+
+
+def test_units_of_hubert_soft_count_for_the_nearest_vector_in_its_file(tmp_path, hubert):
+    feature, vectors = hubert
+    spoken = {"target": [4, 4, 9], "reference": [4, 9, 17, 17]}
+    for name, numbers in spoken.items():
+        rows = np.linspace(0.5, 3, len(numbers))[:, None] * vectors[numbers]
+        shard(tmp_path / name / "000.h5", {"a": rows}, made_by={"feature": feature}, dtype="float16")
+        write_table(tmp_path / f"{name}.csv", [Utterance("a", "s", "a", 1280, 16000, split="train")], Utterance)
+    made_by = {name: {"units": {"feature": feature}, "shards": 1} for name in spoken}
+    sides = [coverage.Side(tmp_path / f"{name}.csv", tmp_path / name) for name in spoken]
+    found = coverage.check_coverage(made_by, *sides, None, tmp_path / "coverage.json")
+    assert (found["unheard"], found["units"], found["unheard_share"]) == ([17], 3, 0.5)
+    with Shard(tmp_path / "target" / "000.h5", None) as a:
+        assert np.flatnonzero(coverage.of_hubert(feature, [a])).tolist() == [4, 9]
+
+
+def test_a_hubert_that_cannot_count_is_refused(tmp_path, hubert):
+    feature, vectors = hubert
+    with Shard(shard(tmp_path / "0.h5", {"a": np.eye(3)}, dtype="float16"), None) as a:
+        with pytest.raises(InputError, match=rf"expected soft units of .*, {vectors.shape[1]} columns, found 3"):
+            coverage.of_hubert(feature, [a])
+        given = torch.load(feature["weights"])
+        del given["hubert"]["module.label_embedding.weight"]
+        torch.save(given, feature["weights"])
+        with pytest.raises(InputError, match=r"has no label_embedding\.weight"):
+            coverage.of_hubert(feature, [a])
 
 
 def test_a_report_says_what_the_target_never_spoke():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from vcpipe.errors import InputError
 from vcpipe.manifest import Utterance, atomic_path, read_table, shard_names
 from vcpipe.settings import Slice, canonical
 from vcpipe.store import Shard, Shards, difference
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,7 @@ def check_coverage(made_by: Slice, target: Side, reference: Side, model: Path | 
         made_by: slice with, for `target` and `reference`, that of the `units` and how many `shards` there are.
         target: the corpus of the voice.
         reference: the corpus that it is held against.
-        model: that the units were made with, where they are soft; None: discrete ones.
+        model: that units of kind `soft_units` were made with; those of `hubert_soft` have theirs in the encoder's file.
         out: the JSON file.
 
     Raises:
@@ -57,6 +60,9 @@ def check_coverage(made_by: Slice, target: Side, reference: Side, model: Path | 
 def _counted(side: Side, expect: Slice, model: Path | None) -> Counts:
     utt_ids = [u.utt_id for u in read_table(side.manifest, Utterance) if u.split == "train"]
     with Shards(side.units, shard_names(expect["shards"]), expect["units"]) as shards:
+        feature = expect["units"].get("feature", {})
+        if feature.get("kind") == "hubert_soft":
+            return of_hubert(feature, shards.parts, utt_ids)
         return of_discrete(shards.parts, utt_ids) if model is None else of_soft(model, shards.parts, utt_ids)
 
 
@@ -92,23 +98,46 @@ def of_soft(model: str | Path, shards: Iterable[Shard], utt_ids: Collection[str]
     Raises:
         InputError: for soft units of another model.
     """
-    import torch
-
     from vcpipe.nn import soft_units
     from vcpipe.weights import read_safetensors
 
     made_by = read_safetensors(model)[1].get("slice", "")
-    network = soft_units.load(model)
-    n_units, dim = network.labels.shape
-    counts = np.zeros(n_units, np.int64)
+    vectors = soft_units.load(model).labels.detach()
+    counts = np.zeros(len(vectors), np.int64)
     for shard, rows in _rows(shards, utt_ids):
         expect = shard.slice.get("model", {})
-        if canonical(expect) != made_by or shard.dim != dim:
-            words = difference(json.loads(made_by or "{}"), expect) or f"{shard.dim} columns, the model has {dim}"
+        if canonical(expect) != made_by or shard.dim != vectors.shape[1]:
+            columns = f"{shard.dim} columns, the model has {vectors.shape[1]}"
+            words = difference(json.loads(made_by or "{}"), expect) or columns
             raise InputError(f"{shard.path}: soft units of another model than {model}: {words}; name the one of both")
-        with torch.inference_mode():
-            nearest = network.logits(torch.from_numpy(rows).float()).argmax(1)
-        counts += np.bincount(nearest.numpy(), minlength=n_units)
+        counts += _nearest(rows, vectors)
+    return counts
+
+
+def of_hubert(feature: Mapping[str, Any], shards: Iterable[Shard], utt_ids: Collection[str] | None = None) -> Counts:
+    """How often each unit is the nearest to one of HuBERT-Soft, `(K,)` for the K units that it learned to tell.
+
+    Args:
+        feature: its settings; the vectors of the units are in the file that `weights` names.
+        shards: of the feature, `(T, dim)`.
+        utt_ids: utterances that are counted; None: all.
+
+    Raises:
+        InputError: where that file is missing, has no such vectors, or vectors of another width.
+    """
+    from vcpipe import weights
+    from vcpipe.nn import hubert
+
+    path = weights.find(feature["weights"], feature["sha256"])
+    vectors = hubert.unit_vectors(path)
+    counts = np.zeros(len(vectors), np.int64)
+    for shard, rows in _rows(shards, utt_ids):
+        if shard.dim != vectors.shape[1]:
+            raise InputError(
+                f"{shard.path}: expected soft units of {path}, {vectors.shape[1]} columns, found {shard.dim}; make "
+                "them again with that file"
+            )
+        counts += _nearest(rows, vectors)
     return counts
 
 
@@ -174,6 +203,16 @@ def _rows(shards: Iterable[Shard], utt_ids: Collection[str] | None) -> Iterator[
         for utt_id in shard.utt_ids:
             if wanted is None or utt_id in wanted:
                 yield shard, shard.read(utt_id)
+
+
+def _nearest(rows: NDArray[Any], vectors: Tensor) -> Counts:
+    """How often each of the vectors `(K, D)` is the nearest by angle to a soft unit `(T, D)`."""
+    import torch
+    from torch.nn import functional as F
+
+    units = torch.from_numpy(rows).float()
+    nearest = (units @ F.normalize(vectors, dim=1).T).argmax(1)
+    return np.bincount(nearest.numpy(), minlength=len(vectors))
 
 
 def _sum(a: Counts, b: Counts) -> Counts:
