@@ -77,6 +77,13 @@ def test_a_row_is_read_as_it_is(row):
     assert found.protocol["trials"]["list"][1] == ["ann-1", "bob", ["bob-1", "bob-2"], 4.5, 1]
 
 
+def test_a_system_that_learned_its_voices_heard_no_references(row):
+    assert results.load(row).reference_s == 4.5
+    system = json.loads((row / "system.json").read_text())
+    (row / "system.json").write_text(json.dumps({**system, "learned_voices": True}))
+    assert results.load(row).reference_s is None
+
+
 def test_a_digest_is_of_the_content_alone():
     assert results.digest({"a": 1, "b": [1, 2]}) == results.digest({"b": [1, 2], "a": 1})
     assert results.digest({"a": 1, "b": [1, 2]}) != results.digest({"a": 1, "b": [2, 1]})

@@ -37,6 +37,13 @@ class Result:
         """Its name."""
         return str(self.system["row"])
 
+    @property
+    def reference_s(self) -> float | None:
+        """Seconds of a target that the system heard, on average; None where it learned its voices in training."""
+        if self.system.get("learned_voices"):
+            return None
+        return sum(float(line["reference_s"]) for line in self.pairs) / len(self.pairs)
+
 
 def digest(value: Any) -> str:
     """SHA-256 of a protocol, or of a list of trials, as 64 hexadecimal digits: equal for equal content."""

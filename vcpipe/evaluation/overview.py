@@ -69,7 +69,7 @@ def table(out: Path) -> str:
     columns += [_column(measure, rows, intervals=False) for measure in MEASURES if measure.name not in MAIN]
     columns += [[label, *(_cost(row["costs"][name]) for row in rows)] for name, label in COSTS.items()]
     columns += [["trials", *(str(row["n"]) for row in rows)]]
-    columns += [["heard s", *(f"{row['reference_s']:.0f}" for row in rows)]]
+    columns += [["heard s", *(_cost(row["reference_s"]) for row in rows)]]
     shown = [column for column in columns if any(cell != number(MEASURES[0], None) for cell in column[1:])]
     notes = [
         "↓ less is better, ↑ more; * the best, reference rows aside; [95 % interval, bootstrap over speakers]",
@@ -80,11 +80,10 @@ def table(out: Path) -> str:
 
 def _row(result: Result) -> dict[str, Any]:
     said = {key: result.system[key] for key in ("row", "label", "kind", "about", "system")}
-    heard = sum(line["reference_s"] for line in result.pairs) / len(result.pairs)
     return {
         **said,
         "n": len(result.judged),
-        "reference_s": heard,
+        "reference_s": result.reference_s,
         "measures": result.metrics["measures"],
         "costs": result.metrics["costs"],
         "protocol": result.metrics["protocol"],

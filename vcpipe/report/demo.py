@@ -27,10 +27,11 @@ def write_demo(folder: Path, shards: Path, made_by: Slice) -> None:
     """
     row = load(folder)
     held_out = all(line["source_split"] != "train" for line in row.pairs)
-    n_heard = sum(line["reference_s"] for line in row.pairs) / len(row.pairs)
+    known = "one of the voices that it learned in training"
+    if row.reference_s is not None:
+        known = f"the voice of one other speaker, from whom it heard {row.reference_s:.0f} seconds on average"
     how = [
-        f"Every source was converted by {row.system['label']} into the voice of one other speaker, from whom it heard "
-        f"{n_heard:.0f} seconds on average. "
+        f"Every source was converted by {row.system['label']} into {known}. "
         f"{'No' if held_out else 'Some'} source was among the recordings of the training.",
         "The words were judged by a speech recogniser, the voice by a speaker verifier; it took no part in the making.",
         "$ snakemake --cores all demo",
@@ -64,8 +65,7 @@ def _summary(row: Result) -> Mapping[str, Any]:
     n_words = sum(line["words"] for line in row.judged)
     if n_words:
         values["source_wer"] = sum(line["source_word_errors"] for line in row.judged) / n_words
-    heard_s = sum(line["reference_s"] for line in row.judged) / len(row.judged)
-    return {**values, "reference_s": heard_s, "n": len(row.judged)}
+    return {**values, "reference_s": row.reference_s, "n": len(row.judged)}
 
 
 def _pair(row: Result, number: int, waves: Shards) -> Pair:

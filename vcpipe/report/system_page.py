@@ -101,7 +101,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         f"{system['parameters']:,} parameters" if system["parameters"] is not None else "",
         f"{system['model_mib']:.1f} MiB" if system["model_mib"] is not None else "",
     ]
-    seconds = sum(line["reference_s"] for line in result.pairs) / len(result.pairs)
+    heard_s = result.reference_s
     facts = {
         "Kind": KINDS[system["kind"]],
         "System": system["system"],
@@ -109,7 +109,8 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         "Peak memory": f"{system['peak_mib']:,.0f} MiB" if system["peak_mib"] is not None else "",
         "Machine": f"{system['device']}, {system['threads']} threads" if system["device"] else "",
         "Conditioned on": system["speaker_encoder"] or "",
-        "Reference": f"{seconds:.1f} s of the target's speech on average",
+        "Voices": "learned in training" if heard_s is None else "",
+        "Reference": "" if heard_s is None else f"{heard_s:.1f} s of the target's speech on average",
         "Run": system["run"],
         "vcpipe": result.pairs[0]["vcpipe"],
     }

@@ -87,6 +87,7 @@ def render(
             "device": str(device),
             "threads": threads,
             "speaker_encoder": None,
+            "learned_voices": run is not None,
             "models": models,
             "run": str(run or vocoder),
         }
