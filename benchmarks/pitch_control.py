@@ -1,10 +1,12 @@
-"""Whether an acoustic model sings what it is told: the pitch of conversions against the contour that was asked for.
+"""Whether a model sings what it is told: the pitch of its mels, and of conversions, against the contour asked for.
 
     python benchmarks/pitch_control.py --run RUN --vocoder RUN --corpus FOLDER --voice NAME [--n 20] [--transpose 12]
 
 `--corpus` is a folder with recordings of speech, to be spoken with a voice of the run. A run that is told no
-contour is asked for nothing, and measured against the same: what its pitch would have to be. Prints, as it is and
-transposed, the correlation of log F0 over frames that are voiced in both, and the median distance in semitones.
+contour is asked for nothing, and measured against the same: what its pitch would have to be. The mels are heard by
+Griffin and Lim's iteration, without the vocoder, which may be told the contour too. Prints for both, as it is and
+transposed, the correlation of log F0 over frames that are voiced in both, the median distance in semitones, and the
+share of the recordings that are within half a semitone.
 """
 
 from __future__ import annotations
@@ -16,13 +18,17 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import torch
 
 from vcpipe.corpora.files import recordings
+from vcpipe.features import f0
 from vcpipe.systems.softvc.config import ConvertSettings
 from vcpipe.systems.softvc.converter import Converter
 
 LEAST_FRAMES = 20
 """Voiced in both; a conversion with fewer says nothing."""
+CEIL_HZ = 1100.0
+"""Above what the models were trained on: a voice an octave up must not be taken for the one below."""
 
 
 def main() -> None:
@@ -39,36 +45,41 @@ def main() -> None:
     files = recordings([args.corpus], "--corpus")
     chosen = files[:: max(1, len(files) // args.n)][: args.n]
     print(f"{len(chosen)} recordings to {args.voice}; the run is told {'a' if converter.conditioned else 'no'} contour")
+    listen = f0.load(f0.Settings(method="praat", ceil_hz=CEIL_HZ, rate=converter.grid.rate, hop=converter.grid.hop))
     for transpose in args.transpose:
-        correlations, distances = [], []
+        found: dict[str, list[tuple[float, float]]] = {"mel": [], "sound": []}
         for path in chosen:
-            asked, made = _contours(converter, path, args.voice, transpose)
-            both = (asked > 0) & (made > 0)
-            if both.sum() < LEAST_FRAMES:
-                continue
-            semitones = 12 * np.log2(made[both] / asked[both])
-            distances.append(float(np.median(semitones)))
-            correlations.append(float(np.corrcoef(np.log(asked[both]), np.log(made[both]))[0, 1]))
-        if not distances:
-            raise SystemExit(
-                f"{args.corpus}: expected {LEAST_FRAMES} frames voiced in both, found fewer in all; give speech"
-            )
-        low, high = np.percentile(distances, [10, 90])
-        spread = f"({low:+.2f} to {high:+.2f} in the middle 80 %)"
-        print(
-            f"{transpose:+5.1f} semitones: correlation {np.mean(correlations):.3f}, "
-            f"distance {np.median(distances):+.2f} {spread}, {len(distances)} recordings"
-        )
+            source = converter.frames(path)
+            asked = converter.contour(source, args.voice, ConvertSettings(transpose=transpose))[0][:, 0]
+            settings = ConvertSettings(transpose=transpose if converter.conditioned else 0.0)
+            mel, told = converter.mel(source, args.voice, settings)
+            sound = torch.from_numpy(converter.vocoder.speak(mel, None, told))
+            for name, wave in (("mel", converter.ear.draft(mel)), ("sound", sound)):
+                found[name] += _compared(asked, np.asarray(listen(wave))[:, 0])
+        for name, of_it in found.items():
+            print(f"{transpose:+5.1f} semitones, {name:5}: {_words(of_it, args.corpus)}")
 
 
-def _contours(converter: Converter, path: Path, voice: str, transpose: float) -> tuple[np.ndarray, np.ndarray]:
-    """F0 in Hz `(T,)`, 0 where unvoiced, as it was asked for and as it came out."""
-    source = converter.frames(path)
-    asked, _ = converter.contour(source, voice, ConvertSettings(transpose=transpose))
-    wave = converter.convert(source, voice, ConvertSettings(transpose=transpose if converter.conditioned else 0.0))
-    made = np.asarray(converter.features["f0"](wave))
+def _compared(asked: np.ndarray, made: np.ndarray) -> list[tuple[float, float]]:
+    """Correlation and median distance of two contours in Hz, 0 where unvoiced; none where too little is voiced."""
     n = min(len(asked), len(made))
-    return asked[:n, 0], made[:n, 0]
+    both = (asked[:n] > 0) & (made[:n] > 0)
+    if both.sum() < LEAST_FRAMES:
+        return []
+    log_asked, log_made = np.log2(asked[:n][both]), np.log2(made[:n][both])
+    return [(float(np.corrcoef(log_asked, log_made)[0, 1]), float(12 * np.median(log_made - log_asked)))]
+
+
+def _words(found: list[tuple[float, float]], corpus: Path) -> str:
+    if not found:
+        raise SystemExit(f"{corpus}: expected {LEAST_FRAMES} frames voiced in both, found fewer in all; give speech")
+    correlations, distances = np.array(found).T
+    low, high = np.percentile(distances, [10, 90])
+    return (
+        f"correlation {correlations.mean():.3f}, distance {np.median(distances):+.2f} "
+        f"({low:+.2f} to {high:+.2f} in the middle 80 %), {(np.abs(distances) <= 0.5).mean():.0%} within 0.5, "
+        f"{len(found)} recordings"
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """What the two heads hear of pitch and loudness."""
 
+import itertools
 import math
 
 import numpy as np
@@ -70,3 +71,16 @@ def test_a_semitone_is_heard_by_both() -> None:
         torch.nn.init.normal_(head.out.weight)
         a, b = (head(told(hz, -25), torch.tensor([0])) for hz in (150, 150 * 2 ** (1 / 12)))
         assert (a - b).abs().max() > 0.05
+
+
+def test_an_octave_is_no_other_pitch_of_the_same_name_to_the_sines() -> None:
+    """Sines of whole periods an octave are alike for 150 and 300 Hz: a voice that hears those alone sings either."""
+    head = measured(Continuous)
+    assert isinstance(head, Continuous)
+    heard = []
+    head.mix.register_forward_pre_hook(lambda layer, given: heard.append(given[0]))
+    for hz in (150, 300, 600):
+        head(told(hz, -25), torch.tensor([0]))
+    waves = [x[0, 3:, 0] for x in heard]
+    assert min(float((a - b).abs().max()) for a, b in itertools.pairwise(waves)) > 0.5
+    assert torch.allclose(waves[0][2:8], waves[1][2:8], atol=1e-3)

@@ -74,6 +74,27 @@ def test_the_vocoder_hears_the_pitch_of_the_mel() -> None:
     assert 0.2 < voiced.float().mean() < 0.8
     assert heard[voiced, -2].median() == pytest.approx(180.0, rel=0.02)
     assert torch.equal(Ear(fine)(frames), frames)
+    told = np.full((len(frames), 2), [250.0, 1.0], np.float32)
+    assert Ear(fine, pitch)(frames, told)[:, -2:].unique(dim=0).tolist() == [[250.0, 1.0]]
+    assert torch.equal(Ear(fine)(frames, told), frames)
+
+
+def test_the_vocoder_is_told_the_contour_that_the_model_was_told(
+    folder: Path, converter: Converter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def speak(self: MelVocoder, mel: torch.Tensor, loudness: float | None, told: Any = None) -> np.ndarray:
+        given.append(told)
+        return np.zeros(3200, np.float32)
+
+    monkeypatch.setattr(MelVocoder, "speak", speak)
+    settings = ConvertSettings(transpose=4.0)
+    source = converter.frames(torch.from_numpy(buzz(1.0, 150.0)))
+    converter.convert(source, "high", settings)
+    np.testing.assert_array_equal(given[0], converter.contour(source, "high", settings)[0])
+    Converter.load(folder / "none/run", folder / "vocoder").convert(source, "high")
+    assert given[1] is None
 
 
 @pytest.mark.parametrize(

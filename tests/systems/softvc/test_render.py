@@ -84,7 +84,7 @@ def test_the_contour_is_moved_by_the_speakers_other_recordings(
 def test_resynthesis_speaks_the_sources_own_mel(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[torch.Tensor] = []
 
-    def speak(self: MelVocoder, mel: torch.Tensor, loudness: float) -> np.ndarray:
+    def speak(self: MelVocoder, mel: torch.Tensor, loudness: float, told: Any = None) -> np.ndarray:
         heard.append(mel)
         return np.zeros(3200, np.float32)
 

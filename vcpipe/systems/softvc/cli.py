@@ -196,12 +196,12 @@ def convert(
     converter.voice(voice)
     for path in sources:
         started = time.monotonic()
-        mel = converter.mel(converter.frames(path), voice, settings)
+        mel, told = converter.mel(converter.frames(path), voice, settings)
         if draft:
             wave = converter.ear.draft(mel).numpy()
             wave = wave if settings.loudness_lufs is None else sound.to_loudness(wave, converter.grid.rate, loudness)
         else:
-            wave = converter.speak(mel, settings.loudness_lufs)
+            wave = converter.vocoder.speak(mel, settings.loudness_lufs, told)
         elapsed_s = time.monotonic() - started
         target = target_of(out, path)
         sound.save(target, wave, converter.grid.rate)

@@ -22,8 +22,9 @@ WIDTH = 256  # of a head
 PITCH_BINS, PITCH_SPAN = 255, 4.0
 """Bins of the pitch and how many spreads to either side they reach; bin 0 stands for what is not voiced."""
 ENERGY_BINS, ENERGY_SPAN = 64, 4.0
-WAVES = 6
-"""The continuous head reads the octave as sines of 1, 2, 4 ... periods: with `2 ** 5` a semitone is 2.7 of them."""
+WAVES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+"""The continuous head reads the pitch as sines of so many periods an octave. With 32 a semitone is 2.7 of them; less
+than one tell the octaves apart, which are the same to the others."""
 LEAST_DB = 1e-3
 
 
@@ -68,7 +69,7 @@ class Continuous(Head):
 
     def __init__(self, channels: int, n_voices: int):
         super().__init__(n_voices)
-        self.mix = nn.Conv1d(3 + 2 * WAVES, WIDTH, 3, padding=1)
+        self.mix = nn.Conv1d(3 + 2 * len(WAVES), WIDTH, 3, padding=1)
         self.out = nn.Conv1d(WIDTH, channels, 3, padding=1)
         _silent(self.out)
 
@@ -76,7 +77,7 @@ class Continuous(Head):
         """`(B, T, 3)` and `(B,)` to `(B, T, channels)`; no other hears the frames that `mask (B, T, 1)` leaves out."""
         pitch, voiced, energy = self.normalised(condition, voice)
         octaves = condition[..., 0] / math.log(2)
-        turns = 2 * math.pi * octaves[..., None] * (2.0 ** torch.arange(WAVES, device=octaves.device))
+        turns = 2 * math.pi * octaves[..., None] * torch.tensor(WAVES, device=octaves.device)
         waves = torch.cat([turns.sin(), turns.cos()], dim=2) * voiced[..., None]
         x = torch.cat([torch.stack([pitch * voiced, voiced, energy], dim=2), waves], dim=2)
         x = torch.relu(self.mix(_masked(x, mask).transpose(1, 2))).transpose(1, 2)

@@ -48,10 +48,10 @@ class Frames:
 
 
 class Ear:
-    """What a vocoder is given of a mel: the mel, and the pitch that is heard in it, where the vocoder reads one.
+    """What a vocoder is given of a mel: the mel, and a pitch beside it, where the vocoder reads one.
 
-    The pitch is that of the mel made audible by Griffin and Lim's iteration, by the method of the vocoder's f0 feature:
-    so the vocoder sings what the acoustic model made, not what the source said.
+    It is the contour that the acoustic model was told. Where none was told it is heard in the mel, made audible by
+    Griffin and Lim's iteration, by the method of the vocoder's f0 feature.
 
     Args:
         mel: settings of the feature.
@@ -61,11 +61,12 @@ class Ear:
     def __init__(self, mel: Any, f0: Any = None):
         self.mel, self.f0 = mel, f0
 
-    def __call__(self, mel: Tensor) -> Tensor:
-        """`(T, mels)` to `(T, mels)` or `(T, mels + 2)`."""
+    def __call__(self, mel: Tensor, told: NDArray[np.float32] | None = None) -> Tensor:
+        """`(T, mels)`, and the F0 `(T, 2)` in Hz and voiced that it was made for, to `(T, mels)` or `(T, mels + 2)`."""
         if self.f0 is None:
             return mel
-        return torch.cat([mel.cpu(), torch.as_tensor(np.asarray(self.f0(self.draft(mel))))], dim=1)
+        pitch = np.asarray(self.f0(self.draft(mel)), np.float32) if told is None else told
+        return torch.cat([mel.cpu(), torch.from_numpy(pitch)], dim=1)
 
     def draft(self, mel: Tensor) -> Tensor:
         """`(T, mels)` to `(hop * T,)` samples without a vocoder: an ear for what the acoustic model makes."""
@@ -106,14 +107,17 @@ class MelVocoder:
         models = {**{name: _content(content) for name, content in features.items()}, "vocoder": identity(info)}
         return cls(network, features, device, models)
 
-    def speak(self, mel: Tensor, loudness_lufs: float | None = -16.0) -> audio.Wave:
+    def speak(
+        self, mel: Tensor, loudness_lufs: float | None = -16.0, told: NDArray[np.float32] | None = None
+    ) -> audio.Wave:
         """`(T, mels)` to `(hop * T,)` float32 in [-1, 1] at `grid.rate`.
 
         Args:
             mel: log-mel.
             loudness_lufs: integrated loudness of the output (BS.1770, true peak kept below -1 dBTP); None leaves it.
+            told: F0 `(T, 2)` that the mel was made for, if any; see `Ear`.
         """
-        wave = vocode(self.network, self.ear(mel).to(self.device), self.grid.hop).numpy()
+        wave = vocode(self.network, self.ear(mel, told).to(self.device), self.grid.hop).numpy()
         if not np.isfinite(wave).all():
             raise InputError("the vocoder gave values that are not finite; its run is damaged or untrained")
         return wave if loudness_lufs is None else audio.to_loudness(wave, self.grid.rate, loudness_lufs)
@@ -215,8 +219,10 @@ class Converter:
                     "out, or take a run with condition continuous or quantised"
                 )
 
-    def mel(self, source: Frames, voice: str, settings: ConvertSettings, own: Voice | None = None) -> Tensor:
-        """Source frames to `(2n, mels)` in a voice.
+    def mel(
+        self, source: Frames, voice: str, settings: ConvertSettings, own: Voice | None = None
+    ) -> tuple[Tensor, NDArray[np.float32] | None]:
+        """Source frames to `(2n, mels)` in a voice, and the F0 `(2n, 2)` that the model was told, if it was told any.
 
         Args:
             source: of a recording.
@@ -225,14 +231,13 @@ class Converter:
             own: how the source's speaker speaks; None: as in the recording itself.
         """
         number = torch.tensor([self.voice(voice)], device=self.device)
-        condition = None
+        condition = told = None
         if self.conditioned:
-            f0, energy = self.contour(source, voice, settings, own)
-            condition = torch.from_numpy(columns(f0, energy))[None].to(self.device)
+            told, energy = self.contour(source, voice, settings, own)
+            condition = torch.from_numpy(columns(told, energy))[None].to(self.device)
         units = source.units.to(self.device)
         numbers = units[:, 0].long() if self.trained.acoustic.encoder.embedding is not None else units.float()
-        made: Tensor = self.trained.acoustic.generate(numbers[None], condition, number)[0]
-        return made
+        return self.trained.acoustic.generate(numbers[None], condition, number)[0], told
 
     def contour(
         self, source: Frames, voice: str, settings: ConvertSettings, own: Voice | None = None
@@ -253,17 +258,14 @@ class Converter:
             dynamics=settings.dynamics,
         )
 
-    def speak(self, mel: Tensor, loudness_lufs: float | None = -16.0) -> audio.Wave:
-        """`(T, mels)` to `(hop * T,)` float32 in [-1, 1] at `grid.rate`; see `MelVocoder.speak`."""
-        return self.vocoder.speak(mel, loudness_lufs)
-
     def convert(
         self, source: Frames, voice: str, settings: ConvertSettings | None = None, own: Voice | None = None
     ) -> audio.Wave:
         """Source frames to `(hop * 2n,)` float32 in [-1, 1] at `grid.rate`, spoken with a voice; see `mel`."""
         s = settings or ConvertSettings()
         self.check(s)
-        return self.speak(self.mel(source, voice, s, own), s.loudness_lufs)
+        mel, told = self.mel(source, voice, s, own)
+        return self.vocoder.speak(mel, s.loudness_lufs, told)
 
     def __call__(self, source: Recording, voice: str, settings: ConvertSettings | None = None) -> audio.Wave:
         """One recording spoken with a voice: `(N',)` float32 at `grid.rate`.

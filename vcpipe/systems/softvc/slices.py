@@ -16,9 +16,9 @@ from vcpipe.vocoders.config import PITCHED, generator_settings
 from vcpipe.vocoders.config import REVISION as VOCODER_REVISION
 from vcpipe.vocoders.config import TrainingSettings as VocoderTraining
 
-ACOUSTIC_REVISION = 1
+ACOUSTIC_REVISION = 2
 COVERAGE_REVISION = 1
-RENDER_REVISION = 1
+RENDER_REVISION = 2
 STATISTICS_REVISION = 1
 PUBLISHED_UNITS = 100
 STREAMS = ("units", "mel", "f0", "energy")
