@@ -5,8 +5,8 @@
 `--corpus` is a folder with recordings of speech, to be spoken with a voice of the run. A run that is told no
 contour is asked for nothing, and measured against the same: what its pitch would have to be. The mels are heard by
 Griffin and Lim's iteration, without the vocoder, which may be told the contour too. Prints for both, as it is and
-transposed, the correlation of log F0 over frames that are voiced in both, the median distance in semitones, and the
-share of the recordings that are within half a semitone.
+transposed, the correlation of log F0 over frames that are voiced in both, the median distance in semitones, the share
+of the recordings that are within half a semitone, and that of the frames which are voiced in one alone.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ def main() -> None:
     args = parser.parse_args()
     converter = Converter.load(args.run, args.vocoder)
     files = recordings([args.corpus], "--corpus")
-    chosen = files[:: max(1, len(files) // args.n)][: args.n]
+    chosen = files[:: max(1, len(files) // max(1, args.n))][: max(1, args.n)]
     print(f"{len(chosen)} recordings to {args.voice}; the run is told {'a' if converter.conditioned else 'no'} contour")
     listen = f0.load(f0.Settings(method="praat", ceil_hz=CEIL_HZ, rate=converter.grid.rate, hop=converter.grid.hop))
     for transpose in args.transpose:
-        found: dict[str, list[tuple[float, float]]] = {"mel": [], "sound": []}
+        found: dict[str, list[tuple[float, float, float]]] = {"mel": [], "sound": []}
         for path in chosen:
             source = converter.frames(path)
             asked = converter.contour(source, args.voice, ConvertSettings(transpose=transpose))[0][:, 0]
@@ -60,25 +60,26 @@ def main() -> None:
             print(f"{transpose:+5.1f} semitones, {name:5}: {_words(of_it, args.corpus)}")
 
 
-def _compared(asked: np.ndarray, made: np.ndarray) -> list[tuple[float, float]]:
-    """Correlation and median distance of two contours in Hz, 0 where unvoiced; none where too little is voiced."""
+def _compared(asked: np.ndarray, made: np.ndarray) -> list[tuple[float, float, float]]:
+    """Correlation, median distance and voicing of two contours in Hz, 0 where unvoiced; none of one that is flat."""
     n = min(len(asked), len(made))
-    both = (asked[:n] > 0) & (made[:n] > 0)
-    if both.sum() < LEAST_FRAMES:
+    voiced, heard = asked[:n] > 0, made[:n] > 0
+    log_asked, log_made = np.log2(asked[:n][voiced & heard]), np.log2(made[:n][voiced & heard])
+    if len(log_asked) < LEAST_FRAMES or not (log_asked.std() and log_made.std()):
         return []
-    log_asked, log_made = np.log2(asked[:n][both]), np.log2(made[:n][both])
-    return [(float(np.corrcoef(log_asked, log_made)[0, 1]), float(12 * np.median(log_made - log_asked)))]
+    correlation = float(np.corrcoef(log_asked, log_made)[0, 1])
+    return [(correlation, float(12 * np.median(log_made - log_asked)), float((voiced != heard).mean()))]
 
 
-def _words(found: list[tuple[float, float]], corpus: Path) -> str:
+def _words(found: list[tuple[float, float, float]], corpus: Path) -> str:
     if not found:
         raise SystemExit(f"{corpus}: expected {LEAST_FRAMES} frames voiced in both, found fewer in all; give speech")
-    correlations, distances = np.array(found).T
+    correlations, distances, voicing = np.array(found).T
     low, high = np.percentile(distances, [10, 90])
     return (
         f"correlation {correlations.mean():.3f}, distance {np.median(distances):+.2f} "
         f"({low:+.2f} to {high:+.2f} in the middle 80 %), {(np.abs(distances) <= 0.5).mean():.0%} within 0.5, "
-        f"{len(found)} recordings"
+        f"voicing off in {voicing.mean():.1%}, {len(found)} recordings"
     )
 
 

@@ -80,7 +80,7 @@ def test_a_row_is_read_as_it_is(row):
 def test_a_system_that_learned_its_voices_heard_no_references(row):
     assert results.load(row).reference_s == 4.5
     system = json.loads((row / "system.json").read_text())
-    (row / "system.json").write_text(json.dumps({**system, "learned_voices": True}))
+    (row / "system.json").write_text(json.dumps({**system, "hears_references": False}))
     assert results.load(row).reference_s is None
 
 

@@ -39,8 +39,8 @@ class Result:
 
     @property
     def reference_s(self) -> float | None:
-        """Seconds of a target that the system heard, on average; None where it learned its voices in training."""
-        if self.system.get("learned_voices"):
+        """Seconds of a target that the system heard, on average; None where it hears none: its voices were learned."""
+        if not self.system.get("hears_references", True):
             return None
         return sum(float(line["reference_s"]) for line in self.pairs) / len(self.pairs)
 

@@ -53,12 +53,12 @@ def test_a_figure_without_an_interval_is_shown_alone(results: Path) -> None:
     assert [figure.meaning for figure in figures][:2] == [BY_NAME["wer"].meaning, BY_NAME["cos_target"].meaning]
 
 
-def test_voices_that_were_learned_are_no_references(tmp_path: Path) -> None:
+def test_a_system_that_hears_no_references_has_none(tmp_path: Path) -> None:
     heard = page_of(made_up.results(tmp_path / "a", 2, 4, speakers=("ana", "ben"))).text
-    assert "of the target's speech on average" in heard and "learned in training" not in heard
-    learned = made_up.results(tmp_path / "b", 2, 4, speakers=("ana", "ben"), system={"learned_voices": True})
+    assert "of the target's speech on average" in heard and "none is heard" not in heard
+    learned = made_up.results(tmp_path / "b", 2, 4, speakers=("ana", "ben"), system={"hears_references": False})
     text = page_of(learned).text
-    assert "learned in training" in text and "of the target's speech on average" not in text
+    assert "none is heard" in text and "of the target's speech on average" not in text
 
 
 def test_a_row_without_a_run_says_so(results: Path) -> None:

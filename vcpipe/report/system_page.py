@@ -109,8 +109,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         "Peak memory": f"{system['peak_mib']:,.0f} MiB" if system["peak_mib"] is not None else "",
         "Machine": f"{system['device']}, {system['threads']} threads" if system["device"] else "",
         "Conditioned on": system["speaker_encoder"] or "",
-        "Voices": "learned in training" if heard_s is None else "",
-        "Reference": "" if heard_s is None else f"{heard_s:.1f} s of the target's speech on average",
+        "Reference": "none is heard" if heard_s is None else f"{heard_s:.1f} s of the target's speech on average",
         "Run": system["run"],
         "vcpipe": result.pairs[0]["vcpipe"],
     }

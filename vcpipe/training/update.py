@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -55,6 +55,7 @@ def update(
     batches: Sequence[Batch],
     losses_of: Callable[[Batch], dict[str, Tensor]],
     largest: float | None,
+    frozen: Iterable[nn.Parameter] = (),
 ) -> dict[str, Tensor]:
     """One step of an optimiser, on the gradients of all pieces and all processes.
 
@@ -66,6 +67,7 @@ def update(
         batches: this process's share of the batch, in equal pieces.
         losses_of: scalars by name of a piece; `loss` is what is made smaller.
         largest: norm of the gradient, beyond which it is scaled down to it; None: as it comes.
+        frozen: parameters that the optimiser passes over, decay and moments included.
 
     Returns:
         Means of the losses over the pieces, and `gradient`, its norm before clipping. Where that or the loss is not
@@ -82,6 +84,8 @@ def update(
             machine.fabric.backward(losses["loss"] / len(batches))
         for key, value in losses.items():
             sums[key] = sums.get(key, 0) + value.detach() / len(batches)
+    for parameter in frozen:
+        parameter.grad = None
     limit = math.inf if largest is None else largest
     norm = machine.fabric.clip_gradients(module, optimizer, max_norm=limit, error_if_nonfinite=False)
     assert norm is not None

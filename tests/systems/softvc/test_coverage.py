@@ -130,7 +130,7 @@ def test_a_report_says_what_the_target_never_spoke():
         {"unit": 2, "reference_share": 0.2, "target_frames": 1},
     ]
     assert coverage.words(found) == (
-        "70.0 % of the source corpus's frames are of units that the target never spoke: 2 of 4 units"
+        "70.0 % of the reference corpus's frames are of units that the target never spoke: 2 of 4 units"
     )
 
 
@@ -163,12 +163,12 @@ def test_a_lack_is_written_and_said_and_no_error(tmp_path, caplog):
     assert json.loads(out.read_text()) == {"format": "vcpipe-coverage-1", "slice": {"stage": "coverage"}, **found}
     (record,) = caplog.records
     assert record.levelname == "WARNING"
-    assert "coverage.json: 75.0 % of the source corpus's frames are of units" in record.getMessage()
+    assert "coverage.json: 75.0 % of the reference corpus's frames are of units" in record.getMessage()
     caplog.clear()
     with caplog.at_level(logging.INFO):
         coverage.write_coverage({}, np.array([3, 1]), np.array([1, 3]), out)
     assert caplog.records[0].levelname == "INFO"
-    assert "0.0 % of the source corpus's frames" in caplog.text
+    assert "0.0 % of the reference corpus's frames" in caplog.text
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_two_corpora_are_held_against_each_other_by_what_is_trained_on(tmp_path,
         command += [f"--{name}", str(folder / kind), f"--{name}-manifest", str(folder / "manifest.csv")]
     result = CliRunner().invoke(app, [*command, *(["--model", str(model)] if kind == "soft" else [])])
     assert result.exit_code == 0, result.output
-    assert "coverage.json: 50.0 % of the source corpus's frames are of units that the target never" in result.stdout
+    assert "coverage.json: 50.0 % of the reference corpus's frames are of units that the target never" in result.stdout
     found = json.loads(out.read_text())
     assert (found["slice"], found["unheard"], found["reference_frames"]) == (made_by, [2], 4)
 

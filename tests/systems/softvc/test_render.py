@@ -31,9 +31,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def rendered(folder: Path, out: Path, trials: Path | None = None, **row: Any) -> list[dict[str, Any]]:
-    """The lines of a row; a resynthesis is given the vocoder and the mels alone."""
+    """The lines of a row; a resynthesis is given the vocoder and what it reads."""
     alone = row.get("resynthesis", False)
-    read = ("mel",) if alone else tuple(made_up.FEATURES)
+    read = ("mel", "f0") if alone else tuple(made_up.FEATURES)
     made_by = {
         "row": RowSettings(**row).model_dump(mode="json", exclude={"convert", "condition", "refined"}),
         "convert": ConvertSettings().model_dump(mode="json"),
@@ -83,15 +83,18 @@ def test_the_contour_is_moved_by_the_speakers_other_recordings(
 
 def test_resynthesis_speaks_the_sources_own_mel(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heard: list[torch.Tensor] = []
+    sung: list[Any] = []
 
     def speak(self: MelVocoder, mel: torch.Tensor, loudness: float, told: Any = None) -> np.ndarray:
         heard.append(mel)
+        sung.append(told)
         return np.zeros(3200, np.float32)
 
     monkeypatch.setattr(MelVocoder, "speak", speak)
     rendered(folder, tmp_path / "row", resynthesis=True)
     assert sorted(len(mel) for mel in heard) == [50, 50]
     assert all(mel.shape[1] == 16 for mel in heard)
+    assert sorted(round(float(f0[f0[:, 1] > 0, 0].mean()), -1) for f0 in sung) == [110, 220]
 
 
 def test_a_resynthesis_needs_no_acoustic_model_and_counts_none(folder: Path, tmp_path: Path) -> None:
@@ -100,9 +103,11 @@ def test_a_resynthesis_needs_no_acoustic_model_and_counts_none(folder: Path, tmp
         "convert": {"loudness_lufs": -16.0},
         "wav": made_up.WAV,
         "mel": made_up.reads("mel"),
+        "f0": made_up.reads("f0"),
     }
     command = ["render", "--slice", json.dumps(made_by), "--vocoder", folder / "vocoder", "--device", "cpu"]
     command += ["--manifest", folder / "corpus/manifest.csv", "--mel", folder / "corpus/mel"]
+    command += ["--f0", folder / "corpus/f0"]
     command += ["--trials", folder / "trials.csv", "--out", tmp_path / "row/pairs.jsonl", "--threads", 1]
     result = CliRunner().invoke(app, [str(part) for part in command], catch_exceptions=False)
     assert result.exit_code == 0, result.output
@@ -118,7 +123,7 @@ def test_a_resynthesis_needs_no_acoustic_model_and_counts_none(folder: Path, tmp
 @pytest.mark.parametrize(
     ("resynthesis", "given", "words"),
     [
-        (True, ["mel", "f0"], "--mel: expected for a resynthesis, found --f0, --mel"),
+        (True, ["mel"], "--f0, --mel: expected for a resynthesis, found --mel"),
         (True, ["run", "mel"], "found --mel, --run; give those and no others"),
         (False, ["mel"], "--energy, --f0, --mel, --run, --units: expected for a conversion, found --mel"),
     ],

@@ -39,9 +39,11 @@ def test_a_resynthesis_depends_on_the_mel_and_the_vocoder_alone() -> None:
     assert render_slice(given({"ceil_hz": 500}, vocoder=PITCHED), row) != render_slice(given(vocoder=PITCHED), row)
 
 
-def test_a_conversion_is_made_of_all_streams_and_a_resynthesis_of_the_mel() -> None:
+def test_a_conversion_is_made_of_all_streams_and_a_resynthesis_of_what_the_vocoder_reads() -> None:
     softvc: Settings = given().systems["softvc"]
     assert tuple(softvc.streams) == STREAMS == tuple(streams_of_row(softvc, "softvc"))
     assert streams_of_row(softvc, "softvc_resynthesis") == {"mel": "mel"}
+    pitched: Settings = given(vocoder=PITCHED).systems["softvc"]
+    assert streams_of_row(pitched, "softvc_resynthesis") == {"mel": "mel", "f0": "f0"}
     assert acoustic_of_row(softvc, "softvc") == ["results/runs/pitdyn_continuous_refined"]
     assert acoustic_of_row(softvc, "softvc_resynthesis") == []

@@ -1,5 +1,6 @@
 """From shards to a run folder: what is learned, kept, refused, and gone on with."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from tests.systems.softvc import made_up
 from vcpipe.errors import InputError
 from vcpipe.systems.softvc import statistics, task
-from vcpipe.systems.softvc.train import shares, train_acoustic
+from vcpipe.systems.softvc.train import check_dealt, shares, train_acoustic
 from vcpipe.training import runs
 
 
@@ -66,7 +67,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(tmp_path: Path, place:
 def test_a_refined_run_keeps_its_voices_and_learns_another(tmp_path: Path, place: dict[str, Any]) -> None:
     base = made_up.train(tmp_path, place)
     other = made_up.write_corpus(tmp_path / "mine", {"ana": 160.0})  # a name before those of the others
-    made_by = {**made_up.made_by(corpora=2, lr=1e-9, ema=None), "from": made_up.made_by()}
+    made_by = {**made_up.made_by(corpora=2, lr=1e-9, ema=None), "from": made_up.made_by(), "same_speakers": False}
     train_acoustic(made_by, [other, place], tmp_path / "state2", tmp_path / "refined", made_up.CPU, base=base)
     before, after = (runs.load(folder, task)[0].acoustic for folder in (base, tmp_path / "refined"))
     voices = task.voices_of(runs.read_info(tmp_path / "refined"))
@@ -79,6 +80,20 @@ def test_a_refined_run_keeps_its_voices_and_learns_another(tmp_path: Path, place
     units, told = torch.randn(1, 4, 64), torch.tensor([[5.0, 1.0, -20.0]]).expand(1, 8, 3)
     same = [model.generate(units, told, torch.tensor([1])) for model in (before, after)]
     assert torch.allclose(*same, atol=1e-4)
+
+
+def test_a_stranger_of_a_known_name_is_refused(tmp_path: Path, place: dict[str, Any]) -> None:
+    base = made_up.train(tmp_path, place)
+    other = made_up.write_corpus(tmp_path / "mine", {"ana": 160.0, "low": 300.0})
+    made_by = {**made_up.made_by(), "from": made_up.made_by(), "same_speakers": False}
+    with pytest.raises(InputError, match=r"voices\.json: expected speakers that .*run does not speak as, found low"):
+        train_acoustic(made_by, [other], tmp_path / "state2", tmp_path / "refined", made_up.CPU, base=base)
+
+
+@pytest.mark.parametrize(("pieces", "words"), [(1, ""), (2, "3 and 1 .* multiples of 2")])
+def test_shares_of_a_batch_that_cannot_be_dealt_are_named(pieces: int, words: str) -> None:
+    with pytest.raises(InputError, match=words) if words else nullcontext():
+        check_dealt([3, 1], pieces)
 
 
 def test_a_run_goes_on_only_from_the_one_that_its_slice_names(tmp_path: Path, place: dict[str, Any]) -> None:
@@ -107,7 +122,7 @@ def test_the_decoder_stays_as_it_is_while_it_is_frozen(tmp_path: Path, place: di
     base = made_up.train(tmp_path, place)
     for steps, frozen in ((2, True), (4, False)):
         made_by = made_up.made_by(steps=steps, freeze_decoder=2, ema=None, weight_decay=0.5)
-        made_by["from"] = made_up.made_by()
+        made_by |= {"from": made_up.made_by(), "same_speakers": True}
         out = tmp_path / f"run{steps}"
         train_acoustic(made_by, [place], tmp_path / f"state{steps}", out, made_up.CPU, base=base)
         before, after = (runs.load(folder, task)[0].acoustic.state_dict() for folder in (base, out))

@@ -16,6 +16,8 @@ FITTED = ("soft_units", "kmeans")
 SUNG = {"centre": "cell", "pad": "reflect", "power": 1, "log": "ln", "pre_emphasis": 0, "epsilon": 0, "fmin": 0}
 """What `vcpipe.nn.griffinlim` and `vcpipe.nn.source_filter.MelSourceFilter` take a mel for, from 0 Hz to half the rate
 and with a window as long as the transform."""
+RANGE = ("ceil_hz", "floor_hz")
+"""Of an f0 feature: what was moved is looked for where it went."""
 LEAST_MELS = 64
 """Bands that tell harmonics apart, which the pitch is heard by; it was measured with 128."""
 
@@ -90,12 +92,14 @@ def _check_variant(config: Config, variant: Variant, where: str) -> None:
 
 def _check_same(config: Config, name: str, like: str, where: str) -> None:
     """Refuses a variant that is measured otherwise than what it is a variant of."""
-    found, expected = config.features[name].content(), config.features[like].content()
+    found, expected = (
+        {key: value for key, value in config.features[n].content().items() if key not in RANGE} for n in (name, like)
+    )
     if found != expected:
         key = next(k for k in sorted({*found, *expected}) if found.get(k) != expected.get(k))
         raise InputError(
             f"config key '{where}': expected {name} to be measured as {like} is, found {key} {found.get(key)!r} and "
-            f"{expected.get(key)!r}; let them differ in `audio` alone"
+            f"{expected.get(key)!r}; let them differ in `audio` alone, or in {' and '.join(RANGE)}"
         )
 
 

@@ -19,13 +19,15 @@ from vcpipe.systems.softvc.statistics import Voice
 
 COLUMNS = 3
 WIDTH = 256  # of a head
-PITCH_BINS, PITCH_SPAN = 255, 4.0
-"""Bins of the pitch and how many spreads to either side they reach; bin 0 stands for what is not voiced."""
+PITCH_BINS, LOWEST_HZ, HIGHEST_HZ = 255, 50.0, 1100.0
+"""Bins of the pitch, alike in semitones (0.21 each), and what they reach; bin 0 stands for what is not voiced."""
 ENERGY_BINS, ENERGY_SPAN = 64, 4.0
+"""Bins of the loudness, and how many spreads to either side of a voice's mean they reach."""
 WAVES = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
-"""The continuous head reads the pitch as sines of so many periods an octave. With 32 a semitone is 2.7 of them; less
-than one tell the octaves apart, which are the same to the others."""
-LEAST_DB = 1e-3
+"""The continuous head reads the pitch as sines of so many periods an octave. With 32 a semitone is 2.7 of them; those
+with less than one tell octaves apart, to the others an octave is the same pitch again."""
+LEAST_SPREAD, LEAST_DB = 0.05, 1e-3
+"""Of the pitch, in ln Hz, and of the loudness: flat recordings have none to divide by."""
 
 
 def columns(f0: NDArray[np.floating], energy_db: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -52,7 +54,7 @@ class Head(nn.Module):
 
     def measure(self, corpus: Voice, voices: Sequence[Voice]) -> None:
         """Takes the means and spreads from what is known of the corpus and of each voice."""
-        self.pitch.copy_(torch.tensor([corpus.mean_log_f0, corpus.std_log_f0]))
+        self.pitch.copy_(torch.tensor([corpus.mean_log_f0, max(corpus.std_log_f0, LEAST_SPREAD)]))
         rows = [[v.energy_mean_db, max(v.energy_std_db, LEAST_DB)] for v in (*voices, corpus)]
         self.energy.copy_(torch.tensor(rows))
 
@@ -102,9 +104,10 @@ class Quantised(Head):
 
     def bins(self, condition: Tensor, voice: Tensor) -> tuple[Tensor, Tensor]:
         """The numbers of pitch, 0 where not voiced, and of loudness: `(B, T)` each."""
-        pitch, voiced, energy = self.normalised(condition, voice)
-        number = _bin(pitch, PITCH_SPAN, PITCH_BINS) + 1
-        return torch.where(voiced > 0, number, 0), _bin(energy, ENERGY_SPAN, ENERGY_BINS)
+        _, voiced, energy = self.normalised(condition, voice)
+        low, high = math.log(LOWEST_HZ), math.log(HIGHEST_HZ)
+        number = _bin(condition[..., 0], low, high, PITCH_BINS) + 1
+        return torch.where(voiced > 0, number, 0), _bin(energy, -ENERGY_SPAN, ENERGY_SPAN, ENERGY_BINS)
 
 
 HEADS: dict[str, type[Continuous] | type[Quantised]] = {"continuous": Continuous, "quantised": Quantised}
@@ -114,9 +117,9 @@ def _masked(x: Tensor, mask: Tensor | None) -> Tensor:
     return x if mask is None else x * mask
 
 
-def _bin(value: Tensor, span: float, count: int) -> Tensor:
-    """Numbers 0 to `count - 1` of bins of equal width between `-span` and `span`."""
-    return ((value + span) / (2 * span) * count).long().clamp(0, count - 1)
+def _bin(value: Tensor, low: float, high: float, count: int) -> Tensor:
+    """Numbers 0 to `count - 1` of bins of equal width between `low` and `high`."""
+    return ((value - low) / (high - low) * count).long().clamp(0, count - 1)
 
 
 def _silent(layer: nn.Conv1d) -> None:

@@ -65,7 +65,9 @@ class Ear:
         """`(T, mels)`, and the F0 `(T, 2)` in Hz and voiced that it was made for, to `(T, mels)` or `(T, mels + 2)`."""
         if self.f0 is None:
             return mel
-        pitch = np.asarray(self.f0(self.draft(mel)), np.float32) if told is None else told
+        pitch = np.asarray(self.f0(self.draft(mel)) if told is None else told, np.float32)
+        if pitch.shape != (len(mel), 2) or not np.isfinite(pitch).all():
+            raise InputError(f"F0 of a mel: expected ({len(mel)}, 2) finite numbers, found {pitch.shape}; give its own")
         return torch.cat([mel.cpu(), torch.from_numpy(pitch)], dim=1)
 
     def draft(self, mel: Tensor) -> Tensor:

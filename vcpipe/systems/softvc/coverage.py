@@ -1,7 +1,7 @@
 """Whether a voice was ever heard to say what it will have to: units of one corpus counted against another's.
 
 An acoustic model makes something up for a unit that its voice never spoke. A bank of sung syllables, or a recording of
-ten minutes, lacks some; this tells before a training which, and how much of what is to be converted they are.
+ten minutes, lacks some; this tells before a training which, and how much of the large corpus they are.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def report(target: Counts, reference: Counts) -> dict[str, Any]:
     of_target, of_reference = (np.pad(counts, (0, size - len(counts))) for counts in (target, reference))
     for name, counts in (("target", of_target), ("reference", of_reference)):
         if not counts.sum():
-            raise InputError(f"coverage: expected units of the {name}, found no frame; is its split empty?")
+            raise InputError(f"coverage: expected units of the {name}, found no frame; split its corpus")
     p, q = of_target / of_target.sum(), of_reference / of_reference.sum()
     unheard = np.flatnonzero((of_reference > 0) & (of_target == 0))
     worst = [int(unit) for unit in np.argsort(p - q, kind="stable")[:WORST] if q[unit] > p[unit]]
@@ -181,8 +181,8 @@ def report(target: Counts, reference: Counts) -> dict[str, Any]:
 def words(found: dict[str, Any]) -> str:
     """A report in a sentence."""
     return (
-        f"{100 * found['unheard_share']:.1f} % of the source corpus's frames are of units that the target never spoke: "
-        f"{len(found['unheard'])} of {found['units']} units"
+        f"{100 * found['unheard_share']:.1f} % of the reference corpus's frames are of units that the target never "
+        f"spoke: {len(found['unheard'])} of {found['units']} units"
     )
 
 

@@ -42,7 +42,7 @@ def render(
         run: run folder of the acoustic model; None where the row is a resynthesis.
         vocoder: run folder of the vocoder.
         manifest: of the corpus that is evaluated.
-        folders: of its shards, stream by stream; a resynthesis has those of the mel alone.
+        folders: of its shards, stream by stream; a resynthesis has those that its vocoder reads.
         trials: who is converted to whom.
         out: the JSON lines.
         device: where the networks go.
@@ -54,7 +54,8 @@ def render(
     utterances = read_table(manifest, Utterance)
     row: RowSettings = check(RowSettings, made_by["row"], "the row")
     settings: ConvertSettings = check(ConvertSettings, made_by["convert"], "softvc.convert")
-    _check_given(row, run, folders)
+    speaking = MelVocoder.load(vocoder, device)
+    _check_given(row, run, folders, speaking)
     chosen = read_trials(trials, utterances)
     if row.same_speaker:
         chosen = to_themselves(chosen, utterances)
@@ -62,17 +63,15 @@ def render(
     with ExitStack() as stack:
         shards = {key: stack.enter_context(Shards(folders[key], names, made_by[key])) for key in folders}
         if run is None:
-            speaking = MelVocoder.load(vocoder, device)
             parts, models = [speaking.network], speaking.models
 
             def convert(trial: Trial) -> audio.Wave:
-                mel = torch.from_numpy(shards["mel"].read(trial.source.utt_id))
-                return speaking.speak(mel, settings.loudness_lufs)
+                given = {key: shards[key].read(trial.source.utt_id) for key in folders}
+                return speaking.speak(torch.from_numpy(given["mel"]), settings.loudness_lufs, given.get("f0"))
 
         else:
             converter = Converter.load(run, vocoder, device)
             _check_targets(converter, chosen, run, trials)
-            speaking = converter.vocoder
             parts, models = [converter.trained, speaking.network], converter.models
             voices = Voices(utterances, chosen, shards)
 
@@ -87,15 +86,15 @@ def render(
             "device": str(device),
             "threads": threads,
             "speaker_encoder": None,
-            "learned_voices": run is not None,
+            "hears_references": False,
             "models": models,
             "run": str(run or vocoder),
         }
         write_row(out, chosen, convert, speaking.grid.rate, system="softvc", settings=made_by["convert"], about=about)
 
 
-def _check_given(row: RowSettings, run: Path | None, folders: Mapping[str, Path]) -> None:
-    expected = {"mel"} if row.resynthesis else {"run", *STREAMS}
+def _check_given(row: RowSettings, run: Path | None, folders: Mapping[str, Path], vocoder: MelVocoder) -> None:
+    expected = set(vocoder.features) if row.resynthesis else {"run", *STREAMS}
     found = {*folders, *(["run"] if run is not None else [])}
     if found != expected:
         options, given = (", ".join(f"--{name}" for name in sorted(names)) for names in (expected, found))

@@ -90,6 +90,7 @@ class RefineSettings(Section):
     corpus: str = Field(description="of the voice, or voices")
     mix: float = Field(0.0, ge=0, lt=1, description="share of each batch that is of softvc.corpus")
     variants: tuple[Variant, ...] = Field((), description="changed copies, so that flat recordings teach a range")
+    same_speakers: bool = Field(False, description="a speaker of a name that the model knows is that person")
     training: AcousticTraining = AcousticTraining.model_validate({"preset": "refine"})
 
 

@@ -66,7 +66,9 @@ def run_slice(config: Config, condition: str, refined: bool = False) -> Slice:
     ]
     training = softvc.refine.training if refined and softvc.refine else softvc.training
     made_by |= {"training": training.model_dump(mode="json", exclude=AcousticTraining.MACHINE), "data": data}
-    return {**made_by, "from": run_slice(config, condition)} if refined else made_by
+    if not refined or softvc.refine is None:
+        return made_by
+    return {**made_by, "same_speakers": softvc.refine.same_speakers, "from": run_slice(config, condition)}
 
 
 def n_units(units: FeatureSettings) -> int:
@@ -151,7 +153,7 @@ def vocoder_slice(config: Config) -> Slice:
     units = config.features[softvc.heard]
     training = softvc.vocoder.training
     generator = generator_settings(softvc.vocoder.generator, "softvc.vocoder.generator")
-    read = {"mel": softvc.mel, **({"f0": softvc.f0} if generator.arch in PITCHED else {})}
+    read = read_by_vocoder(softvc)
     return {
         "stage": "train",
         "task": "vocoder",
@@ -164,6 +166,12 @@ def vocoder_slice(config: Config) -> Slice:
         "variants": [config.feature_slice(softvc.heard, softvc.corpus)],
         "features": {name: _content(config, feature) for name, feature in read.items()},
     }
+
+
+def read_by_vocoder(softvc: Settings) -> dict[str, str]:
+    """The feature of each stream that the vocoder reads."""
+    generator = generator_settings(softvc.vocoder.generator, "softvc.vocoder.generator")
+    return {"mel": softvc.mel, **({"f0": softvc.f0} if generator.arch in PITCHED else {})}
 
 
 def render_slice(config: Config, row: str) -> Slice:
@@ -186,9 +194,9 @@ def render_slice(config: Config, row: str) -> Slice:
 
 
 def streams_of_row(softvc: Settings, row: str) -> dict[str, str]:
-    """The shards of each stream that a row is made of: the mel alone where it is a resynthesis."""
+    """The shards of each stream that a row is made of: those that the vocoder reads where it is a resynthesis."""
     if softvc.all_rows[row].resynthesis:
-        return {"mel": softvc.mel}
+        return read_by_vocoder(softvc)
     return softvc.streams_of(softvc.condition_of(row))
 
 

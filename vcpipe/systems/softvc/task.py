@@ -82,8 +82,6 @@ def build(cfg: AcousticConfig, device: torch.device) -> AcousticState:
         "voices": [{"name": name, **asdict(voice)} for name, voice in cfg.voices.items()],
         "corpus": asdict(cfg.corpus),
     }
-    if cfg.training.freeze_decoder:
-        _freeze(state, model.decoder, cfg.training.freeze_decoder)
     if cfg.training.ema is not None:
         start_ema(state)
     return state
@@ -93,21 +91,6 @@ def voices_of(info: Mapping[str, Any]) -> dict[str, Voice]:
     """The voices of a run, by name and in the order of the model, from its `config.json`."""
     named = ({**voice} for voice in info["facts"]["voices"])
     return {voice.pop("name"): Voice(**voice) for voice in named}
-
-
-def _freeze(state: AcousticState, module: nn.Module, steps: int) -> None:
-    """Leaves a module as it is in the first steps of the run.
-
-    A parameter without a gradient is passed over by its optimiser, decay and moments included, so that it begins as if
-    the run did.
-    """
-
-    def drop(parameter: Tensor) -> None:
-        if state.step < steps:
-            parameter.grad = None
-
-    for parameter in module.parameters():
-        parameter.register_post_accumulate_grad_hook(drop)
 
 
 def build_model(made_by: Mapping[str, Any], n_voices: int) -> Acoustic:
@@ -128,8 +111,16 @@ def build_model(made_by: Mapping[str, Any], n_voices: int) -> Acoustic:
 def step(state: AcousticState, batch: Batch) -> dict[str, float]:
     """One update from `units`, `mel`, `condition`, `voice` and `lengths`; `loss` is the L1 of the log-mel."""
     set_lr(state, lr_at(state.training, state.step))
+    model = state.modules["model"]
+    assert isinstance(model, Acoustic)
+    frozen = model.decoder.parameters() if state.step < state.training.freeze_decoder else ()
     found = update(
-        state, "model", pieces(state, batch), lambda part: {"loss": _loss(state, part)}, state.training.grad_clip
+        state,
+        "model",
+        pieces(state, batch),
+        lambda part: {"loss": _loss(state, part)},
+        state.training.grad_clip,
+        frozen,
     )
     values = floats(found)
     if all(map(math.isfinite, values.values())):

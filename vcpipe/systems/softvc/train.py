@@ -77,6 +77,8 @@ def train_acoustic(
     corpora = [Corpus(place, expect) for place, expect in zip(places, made_by["data"], strict=True)]
     found = {name: voice for corpus in reversed(corpora) for name, voice in corpus.voices.items()}
     start = None if base is None else Base(base, made_by)
+    if start is not None and not made_by["same_speakers"]:
+        _check_strangers(corpora[0], start, base)
     voices = {**(start.voices if start else {}), **dict(sorted(found.items()))}
     names = list(voices)
     first: Mapping[str, Tensor] = {}
@@ -92,6 +94,7 @@ def train_acoustic(
     fps = float(_grid(made_by["units"]["grid"]).fps)
     frames = max(1, round(training.max_s * fps))
     parts = shares([expect["share"] for expect in made_by["data"]], training.batch)
+    check_dealt(parts, runs_on.world * runs_on.accumulate)
     learned = [corpus.utterances("train") for corpus in corpora]
     sources = [
         Told(
@@ -270,6 +273,24 @@ def shares(wanted: Sequence[float], batch: int) -> list[int]:
         raise InputError(f"training.batch {batch}: expected at least one of each of {len(wanted)} corpora; raise it")
     others = [max(1, round(share * batch)) for share in wanted[1:]]
     return [max(1, batch - sum(others)), *others]
+
+
+def check_dealt(parts: Sequence[int], pieces: int) -> None:
+    """Refuses shares of a batch of which not every process, in every piece, has as many."""
+    if len(parts) > 1 and any(part % pieces for part in parts):
+        raise InputError(
+            f"training.batch: {' and '.join(map(str, parts))} utterances of its corpora, by softvc.refine.mix, cannot "
+            f"be dealt to {pieces} processes and pieces; choose batch and mix so that both are multiples of {pieces}"
+        )
+
+
+def _check_strangers(corpus: Corpus, start: Base, base: Path | None) -> None:
+    """Refuses a small voice of a name that the model knows already, who may be somebody else."""
+    if known := sorted(corpus.voices.keys() & start.voices.keys()):
+        raise InputError(
+            f"{corpus.place['statistics']}: expected speakers that {base} does not speak as, found {known[0]} in both; "
+            "name them otherwise, or set softvc.refine.same_speakers: true where they are the same people"
+        )
 
 
 def _grid(text: str) -> Grid:
