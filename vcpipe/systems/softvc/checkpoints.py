@@ -63,7 +63,7 @@ def published(path: Path, made_by: Mapping[str, Any], n_voices: int) -> dict[str
         InputError: when the file is of another form, or a tensor is missing, left over or of another shape.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a published checkpoint of Soft-VC")
+        raise InputError(f"{path}: no such file; expected a published checkpoint of Soft-VC; mend softvc.training.init")
     content = read_pickle_checkpoint(path)
     inner = content.get("acoustic-model", content)
     if not isinstance(inner, Mapping) or not all(isinstance(value, Tensor) for value in inner.values()):

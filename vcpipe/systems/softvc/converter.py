@@ -190,7 +190,8 @@ class Converter:
         wave = wave_of(recording, self.grid.rate)
         if len(wave) < 2 * self.grid.hop:
             raise InputError(
-                f"{name_of(recording)}: {len(wave)} samples, expected at least one frame of {2 * self.grid.hop}"
+                f"{name_of(recording)}: {len(wave)} samples, expected at least one frame of {2 * self.grid.hop}; give "
+                "a longer recording"
             )
         units = torch.as_tensor(np.asarray(self.features["units"](wave)))
         if self.trained.units is not None:
