@@ -299,6 +299,7 @@ def test_the_literal_variant_changes_no_other() -> None:
 
 def test_of_a_changed_copy_the_literal_units_have_its_pitch_and_the_content_of_the_recordings() -> None:
     found = config(literal=LITERAL, variants=[MOVED])
+    assert {len(names) for names in found.systems["softvc"].columns("none", (MOVED,)).values()} == {1}
     assert found.systems["softvc"].columns("literal", found.systems["softvc"].variants) == {
         "units": ["units_pitdyn", "units_pitdyn_moved_mel"],
         "mel": ["mel", "moved_mel"],

@@ -229,9 +229,13 @@ class Settings(Section):
         return {**self.streams, "units": PITDYN} if condition == "literal" else self.streams
 
     def columns(self, condition: str, variants: tuple[Variant, ...]) -> dict[str, list[str]]:
-        """The shards of each column of a batch: the plain ones first, then those of the changed copies."""
+        """The shards of each column of a batch: the plain ones first, then those of the changed copies.
+
+        Of condition `none` there are no changed copies: their units are those of the recordings as they are, so that
+        nothing would tell the model which of the pitches is meant.
+        """
         found = {key: [name] for key, name in self.streams_of(condition).items()}
-        for variant in variants:
+        for variant in variants if condition != "none" else ():
             for key, name in variant.model_dump().items():
                 found[key].append(name)
             if condition == "literal":
