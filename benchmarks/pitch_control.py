@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--voice", required=True, help="one that the run speaks with")
     parser.add_argument("--n", type=int, default=20, help="how many of the recordings, spread evenly")
     parser.add_argument("--transpose", type=float, nargs="*", default=[0.0, 12.0], help="semitones")
+    parser.add_argument("--spread", type=float, default=1.0, help="0 for a voice that was recorded on one note")
     args = parser.parse_args()
     converter = Converter.load(args.run, args.vocoder)
     files = recordings([args.corpus], "--corpus")
@@ -50,8 +51,9 @@ def main() -> None:
         found: dict[str, list[tuple[float, float, float]]] = {"mel": [], "sound": []}
         for path in chosen:
             source = converter.frames(path)
-            asked = converter.contour(source, args.voice, ConvertSettings(transpose=transpose))[0][:, 0]
-            settings = ConvertSettings(transpose=transpose if converter.conditioned else 0.0)
+            wanted = ConvertSettings(transpose=transpose, spread=args.spread)
+            asked = converter.contour(source, args.voice, wanted)[0][:, 0]
+            settings = wanted if converter.conditioned else ConvertSettings()
             mel, told = converter.mel(source, args.voice, settings)
             sound = torch.from_numpy(converter.vocoder.speak(mel, None, told))
             for name, wave in (("mel", converter.ear.draft(mel)), ("sound", sound)):
