@@ -23,17 +23,23 @@ HOLD = """
 import os, subprocess, sys, time
 from pathlib import Path
 from vcpipe.locks import held
+def live(end):
+    os.write(end, b".")
+    time.sleep(60)
 def child():
     how = sys.argv[2]
+    begun, end = os.pipe()
     if how == "fork":
         if (number := os.fork()) == 0:
-            time.sleep(60)
-        return number
+            live(end)
     if how == "worker":
         import multiprocessing
-        worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        worker = multiprocessing.get_context("fork").Process(target=live, args=(end,))
         worker.start()
-        return worker.pid
+        number = worker.pid
+    if how in ("fork", "worker"):
+        os.read(begun, 1)
+        return number
     if how == "program":
         return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False).pid
     return 0

@@ -86,7 +86,7 @@ def test_soft_units_of_another_model_are_refused(tmp_path, model):
 def hubert(tmp_path):
     """The feature of a tiny HuBERT-Soft, and the vectors of its units as they lie in its file."""
     feature = literal.encoder(tmp_path, "hubert_soft")
-    return feature, torch.load(feature["weights"])["hubert"]["module.label_embedding.weight"].numpy()
+    return feature, torch.load(feature["weights"], weights_only=True)["hubert"]["module.label_embedding.weight"].numpy()
 
 
 def test_units_of_hubert_soft_count_for_the_nearest_vector_in_its_file(tmp_path, hubert):
@@ -109,7 +109,7 @@ def test_a_hubert_that_cannot_count_is_refused(tmp_path, hubert):
     with Shard(shard(tmp_path / "0.h5", {"a": np.eye(3)}, dtype="float16"), None) as a:
         with pytest.raises(InputError, match=rf"expected soft units of .*, {vectors.shape[1]} columns, found 3"):
             coverage.of_hubert(feature, [a])
-        given = torch.load(feature["weights"])
+        given = torch.load(feature["weights"], weights_only=True)
         del given["hubert"]["module.label_embedding.weight"]
         torch.save(given, feature["weights"])
         with pytest.raises(InputError, match=r"has no label_embedding\.weight"):
