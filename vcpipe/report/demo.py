@@ -40,7 +40,7 @@ def write_demo(folder: Path, shards: Path, made_by: Slice) -> None:
     settings = {"conversion": row.system["settings"], "judges": judges, "vcpipe": row.pairs[0]["vcpipe"]}
     with Shards(shards, shard_names(made_by["shards"]), made_by) as waves:
         pairs = [_pair(row, i, waves) for i in range(len(row.pairs))]
-    write_page(folder, pairs, _summary(row), settings, how)
+    write_page(folder, pairs, _summary(row), settings, how, f"Voice conversion by {row.system['label']}")
 
 
 def summary(results: Path) -> str:
