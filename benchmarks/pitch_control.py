@@ -44,16 +44,17 @@ def main() -> None:
     args = parser.parse_args()
     converter = Converter.load(args.run, args.vocoder)
     files = recordings([args.corpus], "--corpus")
-    chosen = files[:: max(1, len(files) // max(1, args.n))][: max(1, args.n)]
+    wanted = max(1, args.n)
+    chosen = files[:: max(1, len(files) // wanted)][:wanted]
     print(f"{len(chosen)} recordings to {args.voice}; the run is told {'a' if converter.conditioned else 'no'} contour")
     listen = f0.load(f0.Settings(method="praat", ceil_hz=CEIL_HZ, rate=converter.grid.rate, hop=converter.grid.hop))
     for transpose in args.transpose:
         found: dict[str, list[tuple[float, float, float]]] = {"mel": [], "sound": []}
         for path in chosen:
             source = converter.frames(path)
-            wanted = ConvertSettings(transpose=transpose, spread=args.spread)
-            asked = converter.contour(source, args.voice, wanted)[0][:, 0]
-            settings = wanted if converter.conditioned else ConvertSettings()
+            told_so = ConvertSettings(transpose=transpose, spread=args.spread)
+            asked = converter.contour(source, args.voice, told_so)[0][:, 0]
+            settings = told_so if converter.conditioned else ConvertSettings()
             mel, told = converter.mel(source, args.voice, settings)
             sound = torch.from_numpy(converter.vocoder.speak(mel, None, told))
             for name, wave in (("mel", converter.ear.draft(mel)), ("sound", sound)):

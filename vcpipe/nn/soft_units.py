@@ -30,6 +30,11 @@ WARMUP = 0.1
 BLOCK_ROWS = 4096
 
 
+def cosines(units: Tensor, labels: Tensor) -> Tensor:
+    """`(..., D)` with `(K, D)`, to `(..., K)` in [-1, 1]."""
+    return F.normalize(units, dim=-1) @ F.normalize(labels, dim=-1).T
+
+
 def normalised(frames: Tensor) -> Tensor:
     """Frames `(..., T, D)` of whole recordings with mean 0 and spread 1 in every column, float32."""
     frames = frames.float()
@@ -82,7 +87,7 @@ class SoftUnits(nn.Module):
 
     def logits(self, units: Tensor) -> Tensor:
         """Soft units `(..., dim)` to `(..., K)`: cosines to the units' vectors, over 0.1."""
-        return F.normalize(units, dim=-1) @ F.normalize(self.labels, dim=-1).T / TEMPERATURE
+        return cosines(units, self.labels) / TEMPERATURE
 
 
 def train(

@@ -7,13 +7,13 @@ from tests.systems.softvc import literal
 from vcpipe.errors import InputError
 from vcpipe.features import hubert_soft, whisper, whisper_tiny_en
 from vcpipe.nn import hubert
+from vcpipe.nn.soft_units import cosines
 from vcpipe.nn.whisper import log_mel
 from vcpipe.settings import check
 from vcpipe.systems.softvc import classifier
 from vcpipe.systems.softvc.classifier import (
     DIM,
     Classifier,
-    cosines,
     encoder_like,
     level_of,
     load_encoder,

@@ -13,19 +13,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vcpipe import weights
 from vcpipe.errors import InputError
 from vcpipe.nn import hubert, whisper_weights
+from vcpipe.nn.soft_units import TEMPERATURE, cosines
 from vcpipe.nn.ssl import SpeechTransformer
 from vcpipe.nn.whisper import HOP, MEL_HOP, Size, WhisperEncoder, log_mel
 from vcpipe.settings import Slice
 
 DIM = 256
 """Columns of an embedding; those of HuBERT-Soft's projection, with which training begins."""
-TEMPERATURE = 0.1
 SPAN, LEAST_SPANS = 10, 2
 """Frames that a mask hides at once, and spans in a row of a batch."""
 HUBERT_LAYER = 12
@@ -141,11 +140,6 @@ def _changed(module: nn.Module, change: Callable[[Tensor], Tensor]) -> Iterator[
         yield
     finally:
         hook.remove()
-
-
-def cosines(embeddings: Tensor, labels: Tensor) -> Tensor:
-    """`(..., D)` with `(K, D)`, to `(..., K)` in [-1, 1]."""
-    return F.normalize(embeddings, dim=-1) @ F.normalize(labels, dim=-1).T
 
 
 def level_of(waves: Tensor, lengths: Tensor) -> Tensor:

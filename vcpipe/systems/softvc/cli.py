@@ -144,7 +144,7 @@ def render(
     out: PathOption,
     run: Annotated[Path | None, typer.Option(help="run folder of the acoustic model; not of a resynthesis")] = None,
     units: Annotated[Path | None, typer.Option(help="folder of the shards; not of a resynthesis")] = None,
-    f0: Annotated[Path | None, typer.Option(help="folder of the shards; not of a resynthesis")] = None,
+    f0: Annotated[Path | None, typer.Option(help="of a resynthesis where the vocoder reads a pitch")] = None,
     energy: Annotated[Path | None, typer.Option(help="folder of the shards; not of a resynthesis")] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = 0,

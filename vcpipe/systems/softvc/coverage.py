@@ -208,10 +208,10 @@ def _rows(shards: Iterable[Shard], utt_ids: Collection[str] | None) -> Iterator[
 def _nearest(rows: NDArray[Any], vectors: Tensor) -> Counts:
     """How often each of the vectors `(K, D)` is the nearest by angle to a soft unit `(T, D)`."""
     import torch
-    from torch.nn import functional as F
 
-    units = torch.from_numpy(rows).float()
-    nearest = (units @ F.normalize(vectors, dim=1).T).argmax(1)
+    from vcpipe.nn.soft_units import cosines
+
+    nearest = cosines(torch.from_numpy(rows).float(), vectors).argmax(1)
     return np.bincount(nearest.numpy(), minlength=len(vectors))
 
 

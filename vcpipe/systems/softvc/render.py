@@ -54,23 +54,25 @@ def render(
     utterances = read_table(manifest, Utterance)
     row: RowSettings = check(RowSettings, made_by["row"], "the row")
     settings: ConvertSettings = check(ConvertSettings, made_by["convert"], "softvc.convert")
-    speaking = MelVocoder.load(vocoder, device)
-    _check_given(row, run, folders, speaking)
+    speaking = MelVocoder.load(vocoder, device) if row.resynthesis else None
+    _check_given(run, folders, speaking)
     chosen = read_trials(trials, utterances)
     if row.same_speaker:
         chosen = to_themselves(chosen, utterances)
     names = shard_names(made_by["wav"]["shards"])
     with ExitStack() as stack:
         shards = {key: stack.enter_context(Shards(folders[key], names, made_by[key])) for key in folders}
-        if run is None:
-            parts, models = [speaking.network], speaking.models
+        if speaking is not None:
+            parts, models, speak = [speaking.network], speaking.models, speaking.speak
 
             def convert(trial: Trial) -> audio.Wave:
                 given = {key: shards[key].read(trial.source.utt_id) for key in folders}
-                return speaking.speak(torch.from_numpy(given["mel"]), settings.loudness_lufs, given.get("f0"))
+                return speak(torch.from_numpy(given["mel"]), settings.loudness_lufs, given.get("f0"))
 
         else:
+            assert run is not None
             converter = Converter.load(run, vocoder, device)
+            speaking = converter.vocoder
             _check_targets(converter, chosen, run, trials)
             parts, models = [converter.trained, speaking.network], converter.models
             voices = Voices(utterances, chosen, shards)
@@ -93,12 +95,12 @@ def render(
         write_row(out, chosen, convert, speaking.grid.rate, system="softvc", settings=made_by["convert"], about=about)
 
 
-def _check_given(row: RowSettings, run: Path | None, folders: Mapping[str, Path], vocoder: MelVocoder) -> None:
-    expected = set(vocoder.features) if row.resynthesis else {"run", *STREAMS}
+def _check_given(run: Path | None, folders: Mapping[str, Path], resynthesis: MelVocoder | None) -> None:
+    expected = {"run", *STREAMS} if resynthesis is None else set(resynthesis.features)
     found = {*folders, *(["run"] if run is not None else [])}
     if found != expected:
         options, given = (", ".join(f"--{name}" for name in sorted(names)) for names in (expected, found))
-        kind = "a resynthesis" if row.resynthesis else "a conversion"
+        kind = "a conversion" if resynthesis is None else "a resynthesis"
         raise InputError(f"{options}: expected for {kind}, found {given or 'none'}; give those and no others")
 
 
